@@ -1,0 +1,106 @@
+"""Scripted faults and hooks: what happens at the nth request of a kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from sandbox.side import Call, Reply, Side
+
+# kind -> the options it takes
+KINDS: dict[str, frozenset[str]] = {
+    "status": frozenset({"status", "headers", "body", "content_type"}),
+    "drop": frozenset({"processed"}),
+    "cut": frozenset(),
+    "stall": frozenset({"seconds"}),
+    "half_json": frozenset(),
+    "html": frozenset({"status", "body"}),
+    "body": frozenset({"body"}),
+    "short_page": frozenset({"n"}),
+    "redirect": frozenset({"location", "status"}),
+}
+HTML = "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body></body></html>"
+
+
+class Trigger:
+    """Counts the requests that match from its registration on, and fires from the nth on."""
+
+    def __init__(self, path_regex: str, nth: int, times: int = 1) -> None:
+        self._pattern = re.compile(path_regex)
+        self._fires = range(nth, nth + times)
+        self._seen = 0
+
+    def fires(self, path: str, query: str) -> bool:
+        """The expression is searched in the whole path, and in the path with its query."""
+        if not (self._pattern.search(path) or self._pattern.search(f"{path}?{query}")):
+            return False
+        self._seen += 1
+        return self._seen in self._fires
+
+
+class Hook(Trigger):
+    def __init__(self, path_regex: str, nth: int, callback: Callable[[], object]) -> None:
+        super().__init__(path_regex, nth)
+        self.callback = callback
+
+
+class Fault(Trigger):
+    """`drop` and `cut` are done on the wire by the server; the other kinds change the reply.
+
+    status      status=, headers={}, body= (JSON value, str or bytes), content_type=
+    drop        the socket is closed before a byte is sent; processed=True: but the call was done
+    cut         the whole Content-Length is declared, half of the body is sent
+    stall       seconds=: the reply is held back so long
+    half_json   status 200 and half of the body, with the Content-Length of the half
+    html        status=200, body=: a page of some proxy
+    body        body=: any JSON value, status 200
+    short_page  n=1: so many rows are missing at the end of the page, metadata as if they were there
+    redirect    location=, status=302
+    """
+
+    def __init__(
+        self, path_regex: str, nth: int, times: int, kind: str, options: dict[str, Any]
+    ) -> None:
+        super().__init__(path_regex, nth, times)
+        if kind not in KINDS:
+            raise ValueError(f"no fault {kind!r}; there are {sorted(KINDS)}")
+        if unknown := set(options) - KINDS[kind]:
+            raise TypeError(f"the fault {kind!r} has no option {sorted(unknown)}")
+        self.kind = kind
+        self.options = options
+
+    def reply(self, side: Side, call: Call) -> Reply:
+        options = self.options
+        if self.kind == "status":
+            return Reply(
+                _bytes_or_json(options.get("body", {"error": "scripted fault"})),
+                options.get("status", 500),
+                dict(options.get("headers", {})),
+                options.get("content_type", "application/json; charset=utf-8"),
+            )
+        if self.kind == "html":
+            body = _bytes_or_json(options.get("body", HTML))
+            return Reply(body, options.get("status", 200), {}, "text/html; charset=utf-8")
+        if self.kind == "body":
+            return Reply(options.get("body"))
+        if self.kind == "redirect":
+            headers = {"location": options["location"]}
+            return Reply(b"", options.get("status", 302), headers, "text/html")
+        if self.kind == "drop" and not options.get("processed"):
+            return Reply(b"", 0)
+
+        reply = side.answer(call)
+        if self.kind == "half_json":
+            body = reply.encode()
+            reply.payload, reply.status = body[: len(body) // 2], 200
+        elif self.kind == "short_page":
+            rows = side.page_rows(reply.payload)
+            del rows[max(0, len(rows) - options.get("n", 1)) :]
+        elif self.kind == "drop":
+            reply.status = 0
+        return reply
+
+
+def _bytes_or_json(body: Any) -> Any:
+    return body.encode() if isinstance(body, str) else body

@@ -1,0 +1,124 @@
+"""OAuth 2.0 with rotating refresh tokens, as Close, Salesloft and HighLevel have it.
+
+https://www.rfc-editor.org/rfc/rfc6749#section-5.2 names the errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sandbox.clock import Clock
+
+
+class Pair(NamedTuple):
+    access: str
+    refresh: str
+
+
+@dataclass
+class _Access:
+    expires: datetime
+    uses_left: int | None
+
+
+class OAuthError(Exception):
+    def __init__(self, error: str, description: str, status: int = 400) -> None:
+        super().__init__(f"{error}: {description}")
+        self.error = error
+        self.description = description
+        self.status = status
+
+
+class OAuth:
+    """The tokens of one authorised app.
+
+    lifetime            seconds an access token lives, on the sandbox clock
+    rotates             a refresh answers with a new refresh token and revokes the old one
+    grace               seconds in which the old one still answers, with the same pair
+    revokes_access      a refresh also ends the access tokens issued before
+    after_uses          an access token also ends after so many requests (None: it does not)
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        lifetime: int,
+        scope: str,
+        rotates: bool = True,
+        grace: float = 0,
+        revokes_access: bool = False,
+    ) -> None:
+        self.clock = clock
+        self.client_id = "sandbox-client"
+        self.client_secret = "sandbox-secret"
+        self.lifetime = lifetime
+        self.scope = scope
+        self.rotates = rotates
+        self.grace = grace
+        self.revokes_access = revokes_access
+        self.after_uses: int | None = None
+        self.refreshes = 0
+        self._issued = 0
+        self._access: dict[str, _Access] = {}
+        self._spent: dict[str, tuple[datetime, Pair]] = {}
+        self.refresh_token = self._new("refresh")
+
+    def _new(self, kind: str) -> str:
+        self._issued += 1
+        return f"sandbox-{kind}-{self._issued:04d}"
+
+    def _new_access(self) -> str:
+        access = self._new("access")
+        expires = self.clock.now() + timedelta(seconds=self.lifetime)
+        self._access[access] = _Access(expires, self.after_uses)
+        return access
+
+    def issue(self) -> Pair:
+        """A fresh pair, as after the user has authorised the app; older refresh tokens end."""
+        if self.revokes_access:
+            self._access.clear()
+        if self.rotates:
+            self.refresh_token = self._new("refresh")
+        return Pair(self._new_access(), self.refresh_token)
+
+    def refresh(self, form: Mapping[str, str]) -> Pair:
+        """Answer a token request; OAuthError when it is refused."""
+        if form.get("grant_type") != "refresh_token":
+            raise OAuthError("unsupported_grant_type", "grant_type must be refresh_token")
+        if (form.get("client_id"), form.get("client_secret")) != (
+            self.client_id,
+            self.client_secret,
+        ):
+            raise OAuthError("invalid_client", "Client authentication failed", 401)
+        token = form.get("refresh_token", "")
+        if token in self._spent:
+            when, pair = self._spent[token]
+            if self.clock.now() < when + timedelta(seconds=self.grace):
+                return pair
+        if token != self.refresh_token:
+            raise OAuthError(
+                "invalid_grant",
+                "The refresh token is invalid, expired or revoked, or was issued to another client",
+            )
+        pair = self.issue()
+        self.refreshes += 1
+        if self.rotates:
+            self._spent[token] = (self.clock.now(), pair)
+        return pair
+
+    def accepts(self, access: str) -> bool:
+        """Whether an access token is good now; counts as one use of it."""
+        held = self._access.get(access)
+        if held is None or self.clock.now() >= held.expires or held.uses_left == 0:
+            return False
+        if held.uses_left is not None:
+            held.uses_left -= 1
+        return True
+
+    def expire_all(self) -> None:
+        """End every access token (the refresh token stays good)."""
+        self._access.clear()

@@ -1,0 +1,296 @@
+"""The server: mounts the providers, records what they are asked, runs hooks, faults and control."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import format_datetime
+from types import TracebackType
+from typing import Any, final
+from urllib.parse import parse_qsl
+
+import orjson
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from sandbox.clock import Clock
+from sandbox.faults import Fault, Hook
+from sandbox.salesloft import SalesloftSide
+from sandbox.side import Call, Params, Reply, Side
+
+
+@dataclass(frozen=True)
+class RecordedRequest:
+    """One request to a provider and what became of it. `status` 0: the connection was dropped."""
+
+    provider: str
+    method: str
+    path: str  # whole, as /salesloft/v2/meetings
+    params: Params
+    headers: dict[str, str]
+    body: bytes
+    status: int
+    points: int
+
+    def param(self, name: str) -> str | None:
+        return next((value for key, value in self.params if key == name), None)
+
+
+@final
+class Sandbox:
+    """All providers on one port of the loopback interface.
+
+    `clock` is "real" or the moment at which a fixed clock starts.
+    """
+
+    def __init__(self, clock: str = "real", host: str = "127.0.0.1", port: int = 0) -> None:
+        self.clock = Clock(clock)
+        self.lock = threading.RLock()
+        self.requests: list[RecordedRequest] = []
+        self.url = ""
+
+        self.salesloft = SalesloftSide(self.clock, self.lock)
+        sides: list[Side] = [self.salesloft]
+        self.sides = {side.name: side for side in sides}
+
+        self._address = (host, port)
+        self._before: list[Hook] = []
+        self._after: list[Hook] = []
+        self._faults: list[Fault] = []
+        self._errors: list[Exception] = []
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    # ------------------------------------------------------------------ running
+
+    def start(self) -> Sandbox:
+        listener = socket.create_server(self._address)
+        host, port = listener.getsockname()[:2]
+        self.url = f"http://{host}:{port}"
+        for side in self.sides.values():
+            side.root = f"{self.url}/{side.name}"
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                Starlette(routes=[*self._control_routes(), Mount("/", self._exchange)]),
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                log_level="critical",
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,  # ours carries the sandbox clock
+                timeout_keep_alive=120,
+            )
+        )
+        arguments = {"sockets": [listener]}
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs=arguments, name="sandbox", daemon=True
+        )
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.001)
+        return self
+
+    def stop(self) -> None:
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._server.force_exit = True  # do not wait for stalled replies
+            self._thread.join(timeout=10)
+
+    def __enter__(self) -> Sandbox:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.stop()
+        if error is None and self._errors:
+            raise self._errors[0]  # a hook that failed in the server fails the test
+
+    # ------------------------------------------------------------------ what tests use
+
+    @property
+    def points(self) -> int:
+        """Cost units spent (Salesloft)."""
+        return sum(request.points for request in self.requests)
+
+    def forget_requests(self) -> None:
+        self.requests.clear()
+
+    def before(self, path_regex: str, nth: int, callback: Callable[[], object]) -> None:
+        """Run `callback` in the server just before the nth matching request is answered.
+
+        Counted from 1 and from now. It may edit data; it must not send requests to the sandbox.
+        """
+        self._before.append(Hook(path_regex, nth, callback))
+
+    def after(self, path_regex: str, nth: int, callback: Callable[[], object]) -> None:
+        """The same, just after the reply to the nth matching request was made."""
+        self._after.append(Hook(path_regex, nth, callback))
+
+    def fault(
+        self, path_regex: str, nth: int = 1, times: int = 1, *, kind: str, **options: Any
+    ) -> None:
+        """Spoil the nth matching request and the `times - 1` after it; kinds: see `Fault`."""
+        self._faults.append(Fault(path_regex, nth, times, kind, options))
+
+    # ------------------------------------------------------------------ providers
+
+    async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        path, query = scope["path"], scope["query_string"].decode("latin-1")
+        _, name, *_ = path.split("/", 2)
+        call = Call(
+            provider=name,
+            method=scope["method"],
+            path=path[len(name) + 1 :],
+            params=parse_qsl(query, keep_blank_values=True),
+            headers={key.decode("latin-1"): v.decode("latin-1") for key, v in scope["headers"]},
+            body=body,
+        )
+        side = self.sides.get(name)
+        if side is None:
+            await self._send(send, Reply({"error": f"no provider {name!r} in this sandbox"}, 404))
+            return
+        with self.lock:
+            try:
+                fault, reply = self._answer(side, call, path, query)
+            except Exception as error:
+                self._errors.append(error)
+                raise
+        if fault is None:
+            await self._send(send, reply)
+        elif fault.kind == "drop":
+            await self._hang_up(scope, receive, abort=True)
+        elif fault.kind == "cut":
+            await self._send(send, reply, cut=True)
+            await self._hang_up(scope, receive)
+        else:
+            if fault.kind == "stall":
+                await asyncio.sleep(fault.options["seconds"])
+            await self._send(send, reply)
+
+    def _answer(self, side: Side, call: Call, path: str, query: str) -> tuple[Fault | None, Reply]:
+        _run_hooks(self._before, path, query)
+        fired = [fault for fault in self._faults if fault.fires(path, query)]
+        fault = fired[0] if fired else None
+        reply = fault.reply(side, call) if fault else side.answer(call)
+        self.requests.append(
+            RecordedRequest(
+                provider=side.name,
+                method=call.method,
+                path=path,
+                params=call.params,
+                headers=call.headers,
+                body=call.body,
+                status=reply.status,
+                points=reply.points,
+            )
+        )
+        _run_hooks(self._after, path, query)
+        return fault, reply
+
+    async def _send(self, send: Send, reply: Reply, cut: bool = False) -> None:
+        body = reply.encode()
+        headers = {
+            "date": format_datetime(self.clock.now(), usegmt=True),
+            "content-type": reply.content_type,
+            "content-length": str(len(body)),
+            **reply.headers,
+        }
+        await send(
+            {
+                "type": "http.response.start",
+                "status": reply.status,
+                "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in headers.items()],
+            }
+        )
+        part = body[: len(body) // 2] if cut else body
+        await send({"type": "http.response.body", "body": part, "more_body": cut})
+
+    async def _hang_up(self, scope: Scope, receive: Receive, abort: bool = False) -> None:
+        """Close the connection of this request; what was sent before still goes out."""
+        assert self._server is not None
+        for connection in self._server.server_state.connections:
+            if getattr(connection, "client", None) == scope["client"]:
+                transport: asyncio.Transport = connection.transport
+                transport.abort() if abort else transport.close()
+                break
+        while (await receive())["type"] != "http.disconnect":
+            pass  # returning earlier would make the server answer with a 500
+
+    # ------------------------------------------------------------------ control
+
+    def _control_routes(self) -> list[Route]:
+        def route(method: str, path: str, action: Callable[..., Any]) -> Route:
+            async def endpoint(request: Request) -> Response:
+                try:
+                    arguments = orjson.loads(await request.body() or b"{}")
+                    with self.lock:
+                        result = action(**request.path_params, **arguments)
+                except (LookupError, AttributeError) as error:
+                    return _json({"error": str(error)}, 404)
+                except (TypeError, ValueError) as error:
+                    return _json({"error": str(error)}, 400)
+                return _json(result)
+
+            return Route(f"/_sandbox/{path}", endpoint, methods=[method])
+
+        return [
+            route("GET", "state", self._state),
+            route("GET", "requests", self._request_counts),
+            route("POST", "requests/forget", self.forget_requests),
+            route("POST", "clock/advance", self.clock.advance),
+            route("POST", "clock/set", self.clock.set),
+            route("POST", "fault", self.fault),
+            route("GET", "{provider}/truth", lambda provider: self.sides[provider].truth()),
+            route("POST", "{provider}/{action}", self._act),
+        ]
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "url": self.url,
+            "now": self.clock.now(),
+            "providers": {name: side.state() for name, side in self.sides.items()},
+        }
+
+    def _request_counts(self) -> dict[str, Any]:
+        counts = Counter((request.provider, request.path) for request in self.requests)
+        by_provider: dict[str, dict[str, int]] = {}
+        for (provider, path), count in counts.items():
+            by_provider.setdefault(provider, {})[path] = count
+        return {"count": len(self.requests), "points": self.points, "by_provider": by_provider}
+
+    def _act(self, provider: str, action: str, **arguments: Any) -> Any:
+        side = self.sides[provider]
+        if action not in (*side.actions, "configure"):
+            raise LookupError(f"{provider} has no action {action!r}")
+        return getattr(side, action)(**arguments)
+
+
+def _run_hooks(hooks: list[Hook], path: str, query: str) -> None:
+    for hook in hooks:
+        if hook.fires(path, query):
+            hook.callback()
+
+
+def _json(result: Any, status: int = 200) -> Response:
+    body = orjson.dumps(result, default=str, option=orjson.OPT_NON_STR_KEYS)
+    return Response(body, status, media_type="application/json")
