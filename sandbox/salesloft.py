@@ -244,9 +244,9 @@ class SalesloftSide(Side):
 
     def _spend(self, cost: int) -> None:
         """[C] Counted for the whole team, by the minute; [O] the 429 has no Retry-After."""
-        if self.rate_limit is not None and cost > self._remaining():
+        remaining = self._remaining()
+        if self.rate_limit is not None and cost > remaining:
             raise _Refused(429, {"error": "API rate limit exceeded"})
-        self._remaining()
         self._spent += cost
 
     def _remaining(self) -> int:
@@ -291,8 +291,10 @@ class SalesloftSide(Side):
 
         echo: dict[str, Any] = {}  # [S] what was applied is echoed in metadata.filtering
         bounds = self._bounds(call, echo)
+        if ids := _integers(call, "ids"):
+            echo["ids"] = sorted(ids)
         keep = self._filters(call, echo)
-        found = self._table.select(sort_by, bounds, keep, token=str(echo))
+        found = self._table.select(sort_by, bounds, keep, among=ids or None, token=str(echo))
         self._lists_served += 1
         if self.unstable_ties:
             found = found.reordered_ties(salt=self._lists_served)
@@ -352,10 +354,6 @@ class SalesloftSide(Side):
         """The filters of [R] that are not ranges, as one predicate over ids."""
         checks: list[Callable[[int], bool]] = []
         row_checks: list[Callable[[Row], bool]] = []
-
-        if ids := _integers(call, "ids"):
-            echo["ids"] = sorted(ids)
-            checks.append(ids.__contains__)
 
         canceled = self._table.column("canceled_at")
         show_deleted = _boolean(call, "show_deleted")

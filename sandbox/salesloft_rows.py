@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -21,6 +22,7 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
+_CONTENTS = 4096
 _HREF = "https://api.salesloft.com/v2"
 _GIVEN = ("Ada", "Björn", "Chloé", "Dmitri", "Eun-ji", "Fatima", "Gus", "Hana", "Iñigo", "王芳")
 _FAMILY = ("Adler", "Brooks", "Castillo", "Dubois", "Evans", "Fischer", "Grant", "O'Neill")
@@ -90,54 +92,76 @@ def _touch_in_bulk(stamps: Stamps, random: Any, now: int) -> None:
 def make_row(
     id: int, seed: int, start: int, created: int, updated: int, canceled: int = NULL
 ) -> Row:
-    """The meeting as the API shows it. Everything but the timestamps follows from id and seed."""
+    """The meeting as the API shows it. Everything but the timestamps follows from id and seed.
+
+    To be read or copied, not changed: rows of like content share their nested objects.
+    """
     h = _hash(id, seed)
+    row = _content(h % _CONTENTS).copy()
+    row["id"] = id
+    row["start_time"] = _iso(start)
+    row["end_time"] = _iso(start + (30 + 30 * (h >> 33 & 1)) * MINUTE if start else NULL)
+    row["created_at"] = _iso(created)
+    row["updated_at"] = _iso(updated)
+    row["canceled_at"] = _iso(canceled)
+    if h >> 42 & 15:
+        row["event_id"] = f"evt{h:016x}"
+        row["i_cal_uid"] = f"{h:016x}@example.com"
+    # Documented as strings; observed as integers. Which one is up to the row here.
+    if h >> 25 & 3:
+        row["task_id"] = 123_599 + id if id % 3 == 0 else str(123_599 + id)
+    if id % 2 and row["account_id"] is not None:
+        row["account_id"] = str(row["account_id"])
+    if id % 5 and row["meeting_type_id"] is not None:
+        row["meeting_type_id"] = str(row["meeting_type_id"])
+    return row
+
+
+@cache
+def _content(number: int) -> Row:
+    """What rows have in common: every field in the order of the reference, ids as integers."""
+    h = _hash(number, 0)
     given, family = _GIVEN[h % 10], _FAMILY[h >> 4 & 7]
-    person_id = 1_000_000 + (h >> 8) % 50_000
+    person_id = 1_000_000 + number
     email = f"person{person_id}@example.com"
-    owner = f"{(h >> 12) % 40:08x}-5a1e-4510-8f70-000000000000"
-    booker = f"{(h >> 14) % 40:08x}-5a1e-4510-8f70-000000000000"
+    calendar = f"user{h % 40}@example.com"
     internal = h >> 20 & 3 != 0
-    account = None if h >> 22 & 7 == 0 else 2_000_000 + person_id % 5_000
-    task = None if h >> 25 & 3 == 0 else 123_599 + id
     meeting_type = None if h >> 27 & 3 == 0 else 40 + (h >> 29) % 6
     cadence = None if h >> 31 & 1 else 300 + (h >> 32) % 90
-    end = start + (30 + 30 * (h >> 33 & 1)) * MINUTE if start else NULL
     row: Row = {
-        "id": id,
+        "id": None,
         "title": _TOPICS[h >> 36 & 7],
-        "start_time": _iso(start),
-        "end_time": _iso(end),
-        "calendar_id": f"user{(h >> 12) % 40}@example.com",
+        "start_time": None,
+        "end_time": None,
+        "calendar_id": calendar,
         "calendar_type": _CALENDARS[(h >> 39) % 6],
-        # Documented as strings; observed as integers. Which one is up to the row here.
-        "meeting_type_id": int_or_str(meeting_type, id % 5 == 0),
+        "meeting_type_id": meeting_type,
         "meeting_type": None if meeting_type is None else f"Type {meeting_type}",
         "recipient_name": f"{given} {family}" if internal else None,
         "recipient_email": email if internal else None,
-        "location": ("", "https://meet.example.com/" + str(h >> 40 & 0xFFFF), None)[h % 3],
+        "location": ("", f"https://meet.example.com/{number}", None)[h % 3],
         "description": ("", f"<p>Agenda with {given}</p>\n", None)[(h >> 5) % 3],
-        "event_id": f"evt{h:016x}" if h >> 42 & 15 else None,
-        "account_id": int_or_str(account, id % 2 == 0),
-        "task_id": int_or_str(task, id % 3 == 0),
-        "created_at": _iso(created),
-        "updated_at": _iso(updated),
+        "event_id": None,
+        "account_id": None if h >> 22 & 7 == 0 else 2_000_000 + person_id % 800,
+        "task_id": None,
+        "created_at": None,
+        "updated_at": None,
         "guests": [email] if h >> 45 & 1 else [],
         "attendees": [],
         "person": _link("people", person_id) if internal else None,
         "cadence": None if cadence is None else _link("cadences", cadence),
         "step": None if cadence is None else _link("steps", 10 * cadence + (h >> 46) % 7),
-        "owned_by_user": _link("users", owner),
-        "booked_by_user": _link("users", booker),
-        "crm_references": None if h >> 47 & 1 else {"opportunity": f"006{id:012d}"},
+        "owned_by_user": _link("users", f"{h % 40:08x}-5a1e-4510-8f70-000000000000"),
+        "booked_by_user": _link("users", f"{(h >> 14) % 40:08x}-5a1e-4510-8f70-000000000000"),
+        "crm_references": None if h >> 47 & 1 else {"opportunity": f"006{number:012d}"},
         "crm": {} if h >> 48 & 1 else None,
         "crm_custom_fields": None if h >> 49 & 1 else {"Type": "Meeting", "Score": h % 100},
         "event_source": "internal" if internal else "external",
-        "canceled_at": _iso(canceled),
+        "canceled_at": None,
         "all_day": h >> 50 & 31 == 0,
         "no_show": h >> 51 & 15 == 0,
         "strict_attribution": h >> 52 & 1 == 0,
-        "i_cal_uid": f"{h:016x}@example.com" if h >> 42 & 15 else None,
+        "i_cal_uid": None,
         "status": _STATUSES[h >> 53 & 15],
         "reschedule_status": "booked" if h >> 55 & 31 == 0 else None,
         "reschedule_guid": f"{h:016x}" if internal else None,
@@ -154,7 +178,7 @@ def make_row(
         reply = _REPLIES[(h + seat) & 3]
         row["attendees"].append(
             {
-                "email": email if seat else f"user{(h >> 12) % 40}@example.com",
+                "email": email if seat else calendar,
                 "name": f"{given} {family}" if seat else "",
                 "organizer": seat == 0,
                 "status": reply,
@@ -167,10 +191,6 @@ def make_row(
         row["recurrence"] = ["RRULE:FREQ=WEEKLY;COUNT=5"]
         row["recurring_interval"] = "Weekly"
     return row
-
-
-def int_or_str(value: int | None, as_int: bool) -> int | str | None:
-    return value if value is None or as_int else str(value)
 
 
 def _link(resource: str, id: int | str) -> Row:

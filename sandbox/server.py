@@ -1,4 +1,18 @@
-"""The server: mounts the providers, records what they are asked, runs hooks, faults and control."""
+"""The server: mounts the providers, records what they are asked, runs hooks, faults and control.
+
+Every provider lives under its name (`/salesloft/v2/meetings`). The control interface, JSON in and
+out, works on the same objects as the tests do:
+
+    GET  /_sandbox/state                  URLs, credentials, sizes, the clock
+    GET  /_sandbox/requests               how many, by provider and path, and their points
+    POST /_sandbox/requests/forget
+    POST /_sandbox/clock/advance          {"days": 1}; clock/set: {"moment": "2026-06-01T00:00:00Z"}
+    POST /_sandbox/fault                  {"path_regex": "meetings", "kind": "stall", "seconds": 2}
+    GET  /_sandbox/{provider}/truth
+    POST /_sandbox/{provider}/{action}    generate {"count": 1000}, insert {field: value, ...},
+                                          edit {"id": 7, field: value, ...}, cancel {"id": 7},
+                                          delete {"id": 7}, configure {option: value, ...}
+"""
 
 from __future__ import annotations
 
@@ -45,6 +59,33 @@ class RecordedRequest:
         return next((value for key, value in self.params if key == name), None)
 
 
+class _Server(uvicorn.Server):
+    """uvicorn looks every tenth of a second whether to stop, and then waits for another tenth.
+
+    Hundreds of tests start a sandbox each, so this one stops at once; stalled replies are dropped.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ended = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        await self._ended.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+    def end(self) -> None:
+        self._loop.call_soon_threadsafe(self._ended.set)
+
+
 @final
 class Sandbox:
     """All providers on one port of the loopback interface.
@@ -67,18 +108,20 @@ class Sandbox:
         self._after: list[Hook] = []
         self._faults: list[Fault] = []
         self._errors: list[Exception] = []
-        self._server: uvicorn.Server | None = None
+        self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
     # ------------------------------------------------------------------ running
 
     def start(self) -> Sandbox:
         listener = socket.create_server(self._address)
+        # asyncio leaves Nagle's algorithm on for such a socket: 40 ms for every small reply.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host, port = listener.getsockname()[:2]
         self.url = f"http://{host}:{port}"
         for side in self.sides.values():
             side.root = f"{self.url}/{side.name}"
-        self._server = uvicorn.Server(
+        self._server = _Server(
             uvicorn.Config(
                 Starlette(routes=[*self._control_routes(), Mount("/", self._exchange)]),
                 lifespan="off",
@@ -97,14 +140,13 @@ class Sandbox:
             target=self._server.run, kwargs=arguments, name="sandbox", daemon=True
         )
         self._thread.start()
-        while not self._server.started:
+        while not self._server.started and self._thread.is_alive():
             time.sleep(0.001)
         return self
 
     def stop(self) -> None:
-        if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
-            self._server.force_exit = True  # do not wait for stalled replies
+        if self._server is not None and self._thread is not None and self._thread.is_alive():
+            self._server.end()
             self._thread.join(timeout=10)
 
     def __enter__(self) -> Sandbox:

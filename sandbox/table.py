@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 NULL = 0
@@ -127,24 +127,29 @@ class Table:
         sort_by: str,
         bounds: Bounds,
         keep: Callable[[int], bool] | None = None,
+        among: Collection[int] | None = None,
         token: Hashable = None,
     ) -> Selection:
         """Rows within `bounds` for which `keep(row number)` holds, in the order of `sort_by`.
 
-        What one index answers is a slice of it. Anything else is a scan of the shortest range,
-        remembered until the next write under the bounds and `token` (which stands for `keep`).
+        What one index answers is a slice of it. Anything else is a scan of `among` or the shortest
+        range, remembered until the next write under `token` (which stands for `keep` and `among`).
         """
-        if keep is None and not set(bounds) - {sort_by}:
+        if keep is None and among is None and not set(bounds) - {sort_by}:
             return self._range(sort_by, bounds)
         cache_key = (sort_by, tuple(sorted(bounds.items())), token)
         if cache_key not in self._cache:
-            shortest = min((self._range(name, bounds) for name in bounds or (sort_by,)), key=len)
+            if among is None:
+                ranges = (self._range(name, bounds) for name in bounds or (sort_by,))
+                shortest = min(ranges, key=len)
+                among = shortest.page(0, len(shortest))
             sort_column = self._columns[sort_by]
             checks = [(self._columns[name], low, high) for name, (low, high) in bounds.items()]
             entries = [
                 sort_column[row] << _SHIFT | row
-                for row in shortest.page(0, len(shortest))
-                if all(low <= column[row] < high for column, low, high in checks)
+                for row in among
+                if row in self
+                and all(low <= column[row] < high for column, low, high in checks)
                 and (keep is None or keep(row))
             ]
             entries.sort()
