@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_NAIVE_EPOCH = EPOCH.replace(tzinfo=None)
 MICROSECOND = timedelta(microseconds=1)
 TICK = timedelta(microseconds=10_007)
 
@@ -45,14 +45,19 @@ def to_micros(moment: datetime) -> int:
     return (moment - EPOCH) // MICROSECOND
 
 
-def from_micros(micros: int) -> datetime:
-    return EPOCH + timedelta(microseconds=micros)
-
-
 def iso_micros(micros: int) -> str:
-    """Microseconds since 1970 as `2021-09-17T07:15:00.000000Z`."""
-    moment = _NAIVE_EPOCH + timedelta(microseconds=micros)
-    return moment.isoformat(timespec="microseconds") + "Z"  # three times as fast as strftime
+    """Microseconds since 1970 as `2021-09-17T07:15:00.000000Z`.
+
+    Half of the work of a page is this; so the hours are kept.
+    """
+    hour, rest = divmod(micros, 3_600_000_000)
+    seconds, fraction = divmod(rest, 1_000_000)
+    return f"{_hour(hour)}{seconds // 60:02}:{seconds % 60:02}.{fraction:06}Z"
+
+
+@lru_cache(maxsize=100_000)
+def _hour(hours: int) -> str:
+    return (EPOCH + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:")
 
 
 class Clock:
