@@ -1,0 +1,218 @@
+"""The connector: which provider's manifest a configuration means, and what is put around it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import orjson
+import yaml
+from airbyte_cdk.models import (
+    AirbyteConnectionStatus,
+    AirbyteMessage,
+    AirbyteStateMessage,
+    ConfiguredAirbyteCatalog,
+    FailureType,
+    Status,
+    SyncMode,
+)
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import (
+    ConcurrentDeclarativeSource,
+)
+from airbyte_cdk.sources.declarative.models.declarative_component_schema import (
+    CustomRequester as CustomRequesterModel,
+)
+from airbyte_cdk.sources.declarative.parsers.manifest_component_transformer import (
+    ManifestComponentTransformer,
+)
+from airbyte_cdk.sources.declarative.parsers.manifest_reference_resolver import (
+    ManifestReferenceResolver,
+)
+from airbyte_cdk.sources.declarative.stream_slicers.declarative_partition_generator import (
+    StreamSlicerPartitionGenerator,
+)
+from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStream
+from airbyte_cdk.sources.streams.concurrent.default_stream import DefaultStream
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from source_meetings.config import connector_spec, validate
+from source_meetings.credentials import ConnectionConfig
+from source_meetings.http import ApiRequester
+from source_meetings.sync import Sync, SyncCursor
+
+CHECK_SECONDS = 18.0
+
+
+@cache
+def providers() -> tuple[str, ...]:
+    """Return the names of the providers: each folder with a manifest is one."""
+    folders = (resources.files("source_meetings") / "providers").iterdir()
+    return tuple(
+        sorted(folder.name for folder in folders if (folder / "manifest.yaml").is_file())
+    )
+
+
+@cache
+def _manifest_file(provider: str) -> dict[str, Any]:
+    file = resources.files("source_meetings") / "providers" / provider / "manifest.yaml"
+    manifest: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return manifest
+
+
+@cache
+def _schemas() -> dict[str, Any]:
+    return {
+        entry.name.removesuffix(".json"): orjson.loads(entry.read_bytes())
+        for entry in resources.files("source_meetings.schemas").iterdir()
+        if entry.name.endswith(".json")
+    }
+
+
+def spec() -> dict[str, Any]:
+    """Return the connector's specification, with one option per provider."""
+    return connector_spec(
+        {
+            provider: _manifest_file(provider)["spec"]["connection_specification"]
+            for provider in providers()
+        }
+    )
+
+
+def manifest_of(provider: str) -> dict[str, Any]:
+    """Return a provider's manifest with the stream schemas and the whole specification in it."""
+    manifest: dict[str, Any] = orjson.loads(orjson.dumps(_manifest_file(provider)))
+    return {**manifest, "schemas": _schemas(), "spec": spec()}
+
+
+class SourceMeetings(ConcurrentDeclarativeSource):
+    """One provider's streams, chosen by ``config["provider"]["name"]``.
+
+    Catalog, configuration, state and the path of the configuration's file must be given here: the
+    CDK resolves concurrency, cursors and state from the constructor alone. Without a configuration
+    only ``spec`` can be answered.
+
+    Raises AirbyteTracedException (config_error) for a configuration that cannot be used, before a
+    request is made.
+    """
+
+    def __init__(
+        self,
+        catalog: ConfiguredAirbyteCatalog | None = None,
+        config: Mapping[str, Any] | None = None,
+        state: list[AirbyteStateMessage] | None = None,
+        config_path: str | None = None,
+    ) -> None:
+        if config is not None:
+            validate(config, spec()["connection_specification"])
+            config = ConnectionConfig(config, config_path)
+        provider = config["provider"]["name"] if config else providers()[0]
+        self._catalog = catalog
+        super().__init__(
+            catalog=catalog, config=config, state=state, source_config=manifest_of(provider)
+        )
+        if config is not None:
+            self._config = config
+
+    def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
+        """Take a configuration late, as Airbyte's standard tests hand it over."""
+        if not self._config:
+            self.__init__(self._catalog, config)  # type: ignore[misc]
+        return super().configure(config, temp_dir)
+
+    def streams(self, config: Mapping[str, Any]) -> list[AbstractStream]:
+        """Return the provider's streams, each ``Sync`` with the cursor that saves its state."""
+        return [self._with_own_cursor(stream) for stream in super().streams(config)]
+
+    def _with_own_cursor(self, stream: AbstractStream) -> AbstractStream:
+        """Put a SyncCursor where the CDK has no place for one.
+
+        ``CustomIncrementalSync`` is gone from the declarative schema, so the finished stream is
+        taken apart here, and nowhere else.
+        """
+        if not isinstance(stream, DefaultStream):
+            return stream
+        generator = stream._stream_partition_generator
+        if not isinstance(generator, StreamSlicerPartitionGenerator):
+            return stream
+        sync = generator._partition_factory._retriever
+        if not isinstance(sync, Sync):
+            return stream
+        cursor = SyncCursor(
+            sync=sync,
+            stream_name=stream.name,
+            full_refresh=self._is_full_refresh(stream.name),
+            state_manager=self._connector_state_manager,
+            messages=self._message_repository,
+        )
+        generator._stream_slicer = cursor
+        stream._cursor = cursor
+        stream._cursor_field = cursor.cursor_field
+        return stream
+
+    def _is_full_refresh(self, name: str) -> bool:
+        return any(
+            configured.sync_mode == SyncMode.full_refresh
+            for configured in (self._catalog.streams if self._catalog else [])
+            if configured.stream.name == name
+        )
+
+    def read(
+        self,
+        logger: logging.Logger,
+        config: Mapping[str, Any],
+        catalog: ConfiguredAirbyteCatalog,
+        state: list[AirbyteStateMessage] | None = None,
+    ) -> Iterator[AirbyteMessage]:
+        """Read the catalog's streams; a stream that this provider lacks is refused first."""
+        known = {stream.name for stream in self.streams(self._config)}
+        unknown = [
+            stream.stream.name for stream in catalog.streams if stream.stream.name not in known
+        ]
+        if unknown:
+            message = (
+                f"Catalog: {', '.join(sorted(unknown))} is no stream of provider "
+                f"{self._config['provider']['name']}, which has {', '.join(sorted(known))}. "
+                "Refresh the connection's schema."
+            )
+            raise AirbyteTracedException(
+                message=message, internal_message=message, failure_type=FailureType.config_error
+            )
+        yield from super().read(logger, config, catalog, state)
+
+    def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
+        """Make the requests that the manifest lists under ``definitions.check``, at most 20 s."""
+        pool = ThreadPoolExecutor(max_workers=1)
+        try:
+            pool.submit(self._make_check_requests).result(timeout=CHECK_SECONDS)
+        except FutureTimeout:
+            return AirbyteConnectionStatus(
+                status=Status.FAILED,
+                message=f"The provider did not answer within {CHECK_SECONDS:.0f} seconds. Check "
+                "base_url and the network, and try again.",
+            )
+        except AirbyteTracedException as error:
+            return AirbyteConnectionStatus(status=Status.FAILED, message=error.message)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        return AirbyteConnectionStatus(status=Status.SUCCEEDED)
+
+    def _make_check_requests(self) -> None:
+        self._prepare_for_stream_build()
+        definitions = ManifestReferenceResolver().preprocess_manifest(
+            manifest_of(self._config["provider"]["name"])
+        )["definitions"]
+        for definition in definitions["check"]:
+            component = ManifestComponentTransformer().propagate_types_and_parameters(
+                "", definition, {}
+            )
+            requester = self._constructor.create_component(
+                CustomRequesterModel, component, self._config
+            )
+            assert isinstance(requester, ApiRequester)
+            requester.client.max_tries = 2
+            requester.send_request()

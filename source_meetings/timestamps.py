@@ -1,0 +1,77 @@
+"""Points in time: parsed on the way in, UTC inside, one format per provider on the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import pendulum
+
+
+def parse(value: Any) -> datetime:
+    """Return the point in time that an ISO 8601 text names, in UTC.
+
+    A text without an offset is UTC: Close's event log sends those
+    (https://developer.close.com/api/resources/events/list.md).
+
+    Raises ValueError when the value is no text or names no point in time.
+    """
+    if not isinstance(value, str) or not value[:1].isdigit():  # pendulum knows "now"
+        raise ValueError(f"not a date-time: {type(value).__name__}")
+    try:
+        parsed = pendulum.parse(value, tz="UTC", exact=True)
+    except Exception as error:  # pendulum raises ParserError, ValueError and OverflowError
+        raise ValueError("not a date-time") from error
+    if isinstance(parsed, datetime):
+        try:
+            return _plain(parsed.astimezone(timezone.utc))
+        except OverflowError as error:
+            raise ValueError("a date-time outside the calendar") from error
+    if isinstance(parsed, pendulum.Date):
+        return datetime(parsed.year, parsed.month, parsed.day, tzinfo=timezone.utc)
+    raise ValueError("not a date-time")
+
+
+def _plain(moment: datetime) -> datetime:
+    """A datetime of the standard library: arithmetic on pendulum's drops a standard time zone."""
+    return datetime(
+        moment.year,
+        moment.month,
+        moment.day,
+        moment.hour,
+        moment.minute,
+        moment.second,
+        moment.microsecond,
+        timezone.utc,
+    )
+
+
+def parse_or_none(value: Any) -> datetime | None:
+    """Return the point in time in UTC, or None for whatever names none."""
+    try:
+        return parse(value)
+    except ValueError:
+        return None
+
+
+def iso(moment: datetime) -> str:
+    """Return the moment in UTC with microseconds and ``Z``, as states and Salesloft have it."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
+def now() -> datetime:
+    """Return this machine's time, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def server_time(headers: Mapping[str, str]) -> datetime:
+    """Return the provider's own time from its ``Date`` header, or this machine's without one."""
+    try:
+        moment = parsedate_to_datetime(headers.get("Date") or "")
+    except (TypeError, ValueError, IndexError):
+        return now()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(
+        timezone.utc
+    )

@@ -1,0 +1,194 @@
+"""Runs the connector as a platform does, and keeps the table that a destination would have."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any
+
+from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, Type
+
+from source_meetings import timestamps
+from source_meetings.run import run
+from source_meetings.source import SourceMeetings
+
+Json = dict[str, Any]
+
+KEYS = {"expoplatform_meeting_participants": ("event_id", "meeting_id", "account_id")}
+CURSORS = {
+    "salesloft_meetings": "updated_at",
+    "close_meetings": "date_updated",
+    "close_meeting_transcripts": "date_updated",
+    "highlevel_calendar_events": "dateUpdated",
+    "highlevel_appointments": "dateUpdated",
+    "expoplatform_meeting_participants": "modified_at",
+}
+
+
+@dataclass
+class Output:
+    """The messages of one run of the connector, in order."""
+
+    messages: list[Json]
+    exit_code: int | None = 0
+
+    def of(self, kind: str) -> list[Json]:
+        return [message for message in self.messages if message["type"] == kind]
+
+    def records(self, stream: str | None = None) -> list[Json]:
+        return [
+            message["record"]["data"]
+            for message in self.of("RECORD")
+            if stream in (None, message["record"]["stream"])
+        ]
+
+    @property
+    def states(self) -> list[Json]:
+        return [message["state"] for message in self.of("STATE")]
+
+    def last_states(self) -> list[Json]:
+        """The state file for the next run: the last state of each stream."""
+        last: dict[str, Json] = {}
+        for state in self.states:
+            last[state["stream"]["stream_descriptor"]["name"]] = state
+        return list(last.values())
+
+    def state_of(self, stream: str) -> Json:
+        for state in self.last_states():
+            if state["stream"]["stream_descriptor"]["name"] == stream:
+                return dict(state["stream"]["stream_state"])
+        raise AssertionError(f"no state of {stream}")
+
+    @property
+    def errors(self) -> list[Json]:
+        return [
+            message["trace"]["error"]
+            for message in self.of("TRACE")
+            if message["trace"]["type"] == "ERROR"
+        ]
+
+    @property
+    def logs(self) -> list[str]:
+        return [message["log"]["message"] for message in self.of("LOG")]
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        return {
+            message["trace"]["stream_status"]["stream_descriptor"]["name"]: message["trace"][
+                "stream_status"
+            ]["status"]
+            for message in self.of("TRACE")
+            if message["trace"]["type"] == "STREAM_STATUS"
+        }
+
+
+@dataclass
+class Table:
+    """What a deduplicating destination holds: per key the row with the greatest cursor."""
+
+    stream: str
+    rows: dict[Any, Json] = field(default_factory=dict)
+
+    def load(self, output: Output) -> None:
+        key_fields = KEYS.get(self.stream, ("id",))
+        cursor = CURSORS.get(self.stream)
+        for row in output.records(self.stream):
+            key = tuple(row[name] for name in key_fields)
+            old = self.rows.get(key)
+            if old is not None and cursor is not None:
+                before = timestamps.parse_or_none(old.get(cursor))
+                after = timestamps.parse_or_none(row.get(cursor))
+                if before is not None and after is not None and after < before:
+                    continue
+            self.rows[key] = row
+
+    def by_id(self) -> dict[str, Json]:
+        return {str(key[0]): row for key, row in self.rows.items()}
+
+
+def without_nulls(row: Mapping[str, Any]) -> Json:
+    """The CDK leaves top-level nulls out of records."""
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def catalog(source: SourceMeetings, streams: Iterable[str] | None, mode: str) -> Json:
+    configured = []
+    found = AirbyteMessage(type=Type.CATALOG, catalog=source.discover(source.logger, {}))
+    for stream in AirbyteMessageSerializer.dump(found)["catalog"]["streams"]:
+        if streams is not None and stream["name"] not in streams:
+            continue
+        supported = stream["supported_sync_modes"]
+        configured.append(
+            {
+                "stream": stream,
+                "sync_mode": mode if mode in supported else "full_refresh",
+                "destination_sync_mode": "append_dedup",
+            }
+        )
+    return {"streams": configured}
+
+
+def write_json(value: Any) -> str:
+    handle, path = tempfile.mkstemp(suffix=".json")
+    with os.fdopen(handle, "w") as file:
+        json.dump(value, file)
+    return path
+
+
+def read(
+    config: Json,
+    state: list[Json] | None = None,
+    streams: Iterable[str] | None = None,
+    mode: str = "incremental",
+    debug: bool = False,
+    config_path: str | None = None,
+    configured: Json | None = None,
+) -> Output:
+    """Run ``read`` in this process and return everything it printed."""
+    configured = configured or catalog(SourceMeetings(config=config), streams, mode)
+    paths = [config_path or write_json(config), write_json(configured), write_json(state or [])]
+    args = ["read", "--config", paths[0], "--catalog", paths[1], "--state", paths[2]]
+    try:
+        return run_command([*args, *(["--debug"] if debug else [])])
+    finally:
+        for path in paths if config_path is None else paths[1:]:
+            os.unlink(path)
+
+
+def run_command(args: list[str]) -> Output:
+    """Run one command in this process; standard output must hold protocol messages only."""
+    printed = StringIO()
+    code: int | None = 0
+    with redirect_stdout(printed), _logs_to(printed):
+        try:
+            run(args)
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 1
+        except Exception:
+            code = 1
+    return Output([json.loads(line) for line in printed.getvalue().splitlines() if line], code)
+
+
+@contextmanager
+def _logs_to(printed: StringIO) -> Iterator[None]:
+    """The CDK's log handler holds on to the standard output it was made with."""
+    handlers = [
+        handler
+        for handler in logging.getLogger().handlers + logging.getLogger("airbyte").handlers
+        if isinstance(handler, logging.StreamHandler)
+    ]
+    streams = [handler.setStream(printed) for handler in handlers]
+    try:
+        yield
+    finally:
+        for handler, stream in zip(handlers, streams):
+            if stream is not None:
+                handler.setStream(stream)
+            handler.setLevel(logging.NOTSET)
+        logging.getLogger("airbyte").setLevel(logging.INFO)
