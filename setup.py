@@ -17,8 +17,10 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10,<3.14",
-    packages=[*find_packages(include=["source_meetings", "source_meetings.*"]),
-              "source_meetings.schemas"],
+    packages=[
+        *find_packages(include=["source_meetings", "source_meetings.*"]),
+        "source_meetings.schemas",
+    ],
     package_dir={"source_meetings.schemas": "schemas"},
     package_data={
         "source_meetings": ["py.typed", "providers/*/manifest.yaml"],
@@ -33,7 +35,7 @@ setup(
         "PyYAML>=6.0,<7",
     ],
     extras_require={
-        "sandbox": ["starlette>=0.37,<2", "uvicorn>=0.29,<1", "sortedcontainers>=2.4,<3"],
+        "sandbox": ["starlette>=0.37,<2", "uvicorn>=0.29,<1"],
         "dev": [
             "pytest>=8",
             "pytest-cov>=5",

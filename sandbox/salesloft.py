@@ -135,7 +135,7 @@ class SalesloftSide(Side):
     # ------------------------------------------------------------------ data
 
     def generate(self, count: int = 1000, seed: int = 1, years: float = 3) -> int:
-        """Add meetings that were created in the `years` before now. The same seed: the same ones."""
+        """Add meetings created in the `years` before now. The same seed: the same ones."""
         with self.lock:
             stamps = make_stamps(count, seed, years, self.clock.micros())
             ids = self._table.extend(count, vars(stamps))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jsonschema
@@ -111,7 +111,7 @@ def _closest_option(error: jsonschema.ValidationError) -> jsonschema.ValidationE
 def _in_words(error: jsonschema.ValidationError) -> str:
     rule = error.validator_value
     descriptor = error.schema.get("pattern_descriptor") if isinstance(error.schema, dict) else None
-    words = {
+    words: dict[str, Callable[[], str]] = {
         "required": lambda: f"lacks {_missing(error)}",
         "type": lambda: f"must be of type {rule}",
         "minLength": lambda: "must not be empty",

@@ -144,7 +144,9 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
 
     @property
     def _config(self) -> ConnectionConfig:
-        assert isinstance(self.config, ConnectionConfig)  # SourceMeetings hands it to every component
+        assert isinstance(
+            self.config, ConnectionConfig
+        )  # SourceMeetings hands it to every component
         return self.config
 
     def _access_token(self) -> str:
@@ -167,7 +169,9 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
         }
         answer = self._ask_for_token(body)
         lifetime = answer.get("expires_in")
-        seconds = float(lifetime) if isinstance(lifetime, (int, float, str)) and lifetime else 3600.0
+        seconds = (
+            float(lifetime) if isinstance(lifetime, (int, float, str)) and lifetime else 3600.0
+        )
         self._config.store_tokens(
             {
                 "access_token": str(answer["access_token"]),

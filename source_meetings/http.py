@@ -219,8 +219,7 @@ class ApiClient(HttpClient):
             return "The answer has another shape than documented: it is not an object."
         if self._records_in and not isinstance(body.get(self._records_in), list):
             return (
-                "The answer has another shape than documented: "
-                f"'{self._records_in}' is not a list."
+                f"The answer has another shape than documented: '{self._records_in}' is not a list."
             )
         return None
 
@@ -265,7 +264,7 @@ class ApiClient(HttpClient):
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Return what ``Retry-After`` asks for, in seconds, be it a number or an HTTP date (RFC 9110)."""
+    """Return what ``Retry-After`` asks for, in seconds: a number or an HTTP date (RFC 9110)."""
     value = (headers.get("Retry-After") or "").strip()
     if not value:
         return None

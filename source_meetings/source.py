@@ -52,9 +52,7 @@ CHECK_SECONDS = 18.0
 def providers() -> tuple[str, ...]:
     """Return the names of the providers: each folder with a manifest is one."""
     folders = (resources.files("source_meetings") / "providers").iterdir()
-    return tuple(
-        sorted(folder.name for folder in folders if (folder / "manifest.yaml").is_file())
-    )
+    return tuple(sorted(folder.name for folder in folders if (folder / "manifest.yaml").is_file()))
 
 
 @cache

@@ -67,8 +67,8 @@ class Sync(SimpleRetriever):
         """Return the complete state that reading everything leads to, and the slices to read.
 
         ``since`` is the state from which ``changes`` could not go on, if there is one: rows that
-        are older need not be emitted. The state must be taken before the first slice is cut, so that whatever changes from then
-        on is seen by the next sync.
+        are older need not be emitted. The new state must be taken before the first slice is cut,
+        so that whatever changes from then on is seen by the next sync.
         """
 
     @abstractmethod
@@ -260,7 +260,9 @@ class SyncCursor(Cursor):
         stream_slice = partition.to_slice()
         with self._lock:
             self._open -= 1
-            values = dict(stream_slice.cursor_slice) if isinstance(stream_slice, StreamSlice) else {}
+            values = (
+                dict(stream_slice.cursor_slice) if isinstance(stream_slice, StreamSlice) else {}
+            )
             scanned = self._pending is not None and values in self._pending
             if scanned and self._pending is not None:
                 self._pending.remove(values)

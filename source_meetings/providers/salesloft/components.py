@@ -158,7 +158,10 @@ class MeetingsSync(Sync):
     def _walk(
         self, cancelled: str | None, bound: datetime, state: Json | None
     ) -> Iterator[requests.Response]:
-        """Yield pages, newest change first, down to ``bound``; ``state`` only for the first walk."""
+        """Yield pages, newest change first, down to ``bound``.
+
+        ``state`` is given to the walk whose first page says up to when the next sync may rely on.
+        """
         params = {**_NEWEST_FIRST, **_COUNTED, **_deleted(cancelled)}
         page, total, known = 1, None, False
         ids: set[Any] = set()
@@ -210,8 +213,8 @@ class MeetingsSync(Sync):
         furthest = self._page(params, affordable)
         if rows_of(furthest, "data") and not self._ends_below(furthest, bound):
             raise ScanInstead(
-                f"more than {affordable * _PAGE_SIZE} meetings changed; reading everything by creation "
-                "time, which costs fewer points."
+                f"more than {affordable * _PAGE_SIZE} meetings changed; reading everything by "
+                "creation time, which costs fewer points."
             )
 
     def _complete_state(self, newest: requests.Response, since: Json | None) -> Json:
