@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -64,9 +65,13 @@ def _manifest_file(provider: str) -> dict[str, Any]:
 
 @cache
 def _schemas() -> dict[str, Any]:
+    try:
+        folder = resources.files("source_meetings.schemas")
+    except ModuleNotFoundError:  # run from a checkout, where the folder lies beside the package
+        folder = Path(__file__).resolve().parent.parent / "schemas"
     return {
         entry.name.removesuffix(".json"): orjson.loads(entry.read_bytes())
-        for entry in resources.files("source_meetings.schemas").iterdir()
+        for entry in folder.iterdir()
         if entry.name.endswith(".json")
     }
 
