@@ -87,6 +87,7 @@ class ApiClient(HttpClient):
         super().__init__(**options)
         self._records_in = records_in
         self._where = where
+        self.stream = self._name
         self.max_tries = (self._error_handler.max_retries or 0) + 1
         self.max_seconds = float(self._error_handler.max_time or 600)
 
@@ -253,7 +254,7 @@ class ApiClient(HttpClient):
     ) -> AirbyteTracedException:
         status = attempt.response.status_code if attempt.response is not None else "no answer"
         return AirbyteTracedException(
-            message=f"{self._where}, {self._name}, {self._endpoint(request)}: {words}",
+            message=f"{self._where}, {self.stream}, {self._endpoint(request)}: {words}",
             internal_message=f"status: {status}; {attempt.detail}",
             failure_type=attempt.failure_type,
         )

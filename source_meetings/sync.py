@@ -33,7 +33,7 @@ from airbyte_cdk.sources.types import Record, StreamSlice
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings import timestamps
-from source_meetings.http import answer
+from source_meetings.http import ApiRequester, answer
 
 LOGGER = logging.getLogger("airbyte.source_meetings")
 
@@ -61,6 +61,11 @@ class Sync(SimpleRetriever):
     """
 
     cursor_field: str = ""
+
+    def __post_init__(self, parameters: Mapping[str, Any]) -> None:
+        super().__post_init__(parameters)
+        if isinstance(self.requester, ApiRequester):
+            self.requester.client.stream = self.name
 
     @abstractmethod
     def begin_scan(self, since: Json | None) -> tuple[Json, Iterable[Json]]:
