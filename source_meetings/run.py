@@ -7,16 +7,18 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
 from airbyte_cdk.models import AirbyteMessageSerializer, FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings.source import SourceMeetings
+
+Json = TypeVar("Json", dict[str, Any], list[Any])
 
 
 def run(args: Sequence[str] | None = None) -> None:
@@ -99,26 +101,42 @@ class _Output:
 
 def _source(parsed: Any) -> SourceMeetings:
     config_path = getattr(parsed, "config", None)
-    config = _read_object(config_path, "configuration") if config_path else None
+    config = _read(config_path, "configuration", dict) if config_path else None
     catalog_path, state_path = getattr(parsed, "catalog", None), getattr(parsed, "state", None)
-    return SourceMeetings(
-        catalog=SourceMeetings.read_catalog(catalog_path) if catalog_path else None,
-        config=config,
-        state=SourceMeetings.read_state(state_path) if state_path else None,
-        config_path=config_path,
-    )
+    catalog = state = None
+    if catalog_path:
+        _read(catalog_path, "catalog", dict)
+        catalog = _understand(SourceMeetings.read_catalog, catalog_path, "catalog")
+    if state_path:
+        # A state that cannot be read is refused: going on without it would silently read
+        # everything again, which may take hours and is never what was asked for.
+        if _read(state_path, "state", list, empty={}):
+            state = _understand(SourceMeetings.read_state, state_path, "state")
+    return SourceMeetings(catalog=catalog, config=config, state=state, config_path=config_path)
 
 
-def _read_object(path: str, what: str) -> dict[str, Any]:
+def _read(path: str, what: str, kind: type[Json], empty: Any = None) -> Json:
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise _config_error(f"The {what} {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise _config_error(f"The {what} {path} is no JSON.") from error
-    if not isinstance(value, dict):
-        raise _config_error(f"The {what} {path} is no JSON object.")
+    if value == empty and empty is not None:  # older tools write {} for "no state"
+        return kind()
+    if not isinstance(value, kind):
+        name = "object" if kind is dict else "list"
+        raise _config_error(f"The {what} {path} is no JSON {name}.")
     return value
+
+
+def _understand(reader: Callable[[str], Any], path: str, what: str) -> Any:
+    try:
+        return reader(path)
+    except Exception as error:  # whatever the protocol's own deserialisation stumbles over
+        raise _config_error(
+            f"The {what} {path} does not have the form of the Airbyte protocol."
+        ) from error
 
 
 def _config_error(message: str) -> AirbyteTracedException:
