@@ -107,11 +107,10 @@ def _source(parsed: Any) -> SourceMeetings:
     if catalog_path:
         _read(catalog_path, "catalog", dict)
         catalog = _understand(SourceMeetings.read_catalog, catalog_path, "catalog")
-    if state_path:
-        # A state that cannot be read is refused: going on without it would silently read
-        # everything again, which may take hours and is never what was asked for.
-        if _read(state_path, "state", list, empty={}):
-            state = _understand(SourceMeetings.read_state, state_path, "state")
+    # A state that cannot be read is refused: going on without it would silently read everything
+    # again, which may take hours and is never what was asked for.
+    if state_path and _read(state_path, "state", list, empty={}):
+        state = _understand(SourceMeetings.read_state, state_path, "state")
     return SourceMeetings(catalog=catalog, config=config, state=state, config_path=config_path)
 
 
