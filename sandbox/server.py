@@ -38,6 +38,7 @@ from starlette.types import Receive, Scope, Send
 
 from sandbox.clock import Clock
 from sandbox.faults import Fault, Hook
+from sandbox.highlevel import HighLevelSide
 from sandbox.salesloft import SalesloftSide
 from sandbox.side import Call, Params, Reply, Side
 
@@ -100,7 +101,8 @@ class Sandbox:
         self.url = ""
 
         self.salesloft = SalesloftSide(self.clock, self.lock)
-        sides: list[Side] = [self.salesloft]
+        self.highlevel = HighLevelSide(self.clock, self.lock)
+        sides: list[Side] = [self.highlevel, self.salesloft]
         self.sides = {side.name: side for side in sides}
 
         self._address = (host, port)
