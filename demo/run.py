@@ -1,0 +1,255 @@
+"""The demo: the connector, run by PyAirbyte, against the sandbox, into a DuckDB file.
+
+demo.sh installs what this needs and starts it with PyAirbyte's interpreter. Exit status 1: a
+command failed, or a table is not equal to what the sandbox holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from providers import PROVIDERS, Edit, Provider, Row
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+FOLDER = CHECKOUT / ".demo"
+BIN = FOLDER / "connector" / "bin"
+DATABASE = FOLDER / "meetings.duckdb"
+LOG = FOLDER / "demo.log"
+
+# Read when PyAirbyte is imported: no telemetry, no connector registry, nothing outside .demo.
+os.environ.update(
+    AIRBYTE_OFFLINE_MODE="1",
+    DO_NOT_TRACK="1",
+    AIRBYTE_PROJECT_DIR=str(FOLDER),
+    AIRBYTE_LOGGING_ROOT=str(FOLDER / "logs"),
+)
+# PyAirbyte and what it stands on print much; that goes into a file, and the terminal is the demo's.
+terminal = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
+with LOG.open("w") as log:
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+print("Starting PyAirbyte …", file=terminal, flush=True)  # its import takes seconds
+
+import airbyte as ab  # noqa: E402
+from compare import column, differences  # noqa: E402
+from rich.box import SIMPLE_HEAD  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.markup import escape  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+console = Console(file=terminal, width=None if terminal.isatty() else 100, highlight=False)
+
+
+class Sandbox:
+    """The sandbox's process and its control interface."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError("the sandbox did not start")
+        ready = json.loads(line)
+        self.url: str = ready["url"]
+        self.providers: dict[str, Any] = ready["providers"]
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"{self.url}/_sandbox/{path}", timeout=30) as answer:
+            return json.load(answer)
+
+    def post(self, path: str, arguments: Row) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}/_sandbox/{path}", json.dumps(arguments).encode(), method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+
+@contextmanager
+def sandbox() -> Iterator[Sandbox]:
+    """Started on a free port of the loopback interface; stopped whatever happens."""
+    process = subprocess.Popen(
+        [BIN / "python", "-m", "sandbox", "--port", "0"],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Sandbox(process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Meter:
+    """Requests, points and seconds of one step, asked of the sandbox and the clock."""
+
+    def __init__(self, box: Sandbox) -> None:
+        self._box = box
+        box.post("requests/forget", {})
+        self._began = time.monotonic()
+
+    def read(self) -> tuple[str, str, str]:
+        seconds = time.monotonic() - self._began
+        counts = self._box.get("requests")
+        return str(counts["count"]), str(counts["points"]), f"{seconds:.1f} s"
+
+
+def rows_of(cache: ab.DuckDBCache, stream: str) -> list[Row]:
+    return cache.run_sql_query(f'SELECT * FROM "{stream}"')
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return "–" if value is None else escape(str(value))
+
+
+def table(*columns: str, title: str = "") -> Table:
+    made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    for name in columns:
+        numbers = name in ("rows", "requests", "points", "time", "in DuckDB")
+        made.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    return made
+
+
+@contextmanager
+def step(words: str) -> Iterator[None]:
+    """Say what is being done; on a terminal, with something that moves."""
+    console.print(f"[bold cyan]→[/] {words}")
+    with console.status("working"):
+        yield
+
+
+def changes(edit: Edit, id: str, before: Row, after: Row, provider: Provider) -> list[list[str]]:
+    """A row per shown column that the edit has changed in DuckDB."""
+    if not before:
+        fresh = ", ".join(shown(after.get(column(name))) for name in provider.shown[:2])
+        return [[id, edit.words, "(new row)", "–", fresh]]
+    names = [name for name in provider.shown if before[column(name)] != after.get(column(name))]
+    cells = [[name, shown(before[column(name)]), shown(after.get(column(name)))] for name in names]
+    return [[id, edit.words, *cell] for cell in cells] or [[id, edit.words, "(nothing)", "", ""]]
+
+
+def demonstrate(provider: Provider, box: Sandbox, cache: ab.DuckDBCache) -> bool:
+    """One provider from `spec` to the comparison; whether the table equals the truth."""
+    console.rule(f"[bold]{provider.title}", align="left")
+    box.post(f"{provider.name}/generate", provider.generate)
+    settings = provider.settings(box.providers[provider.name])
+    source = ab.get_source(
+        "source-meetings",
+        config={"provider": {"name": provider.name, **settings}},
+        local_executable=BIN / "source-meetings",
+        install_if_missing=False,
+    )
+    stream = provider.stream
+
+    commands = table("command", "answer", "requests", "points", "time")
+    with step("spec, check and discover"):
+        meter = Meter(box)
+        fields = source.config_spec["properties"]
+        commands.add_row("spec", "settings: " + ", ".join(fields), *meter.read())
+        meter = Meter(box)
+        source.check()
+        commands.add_row("check", "the connection works", *meter.read())
+        meter = Meter(box)
+        streams = source.get_available_streams()
+        commands.add_row("discover", "streams: " + ", ".join(streams), *meter.read())
+    console.print(commands)
+
+    reads = table("sync", "rows", "in DuckDB", "requests", "points", "time")
+    with step(f"read {stream}: the first sync"):
+        meter = Meter(box)
+        count = source.read(cache=cache, streams=[stream]).processed_records
+        measured = meter.read()
+        before = {str(row[column(provider.key)]): row for row in rows_of(cache, stream)}
+        reads.add_row("first", f"{count:,}", f"{len(before):,}", *measured)
+    sample = table(provider.key, *provider.shown, title=f"{stream}: 5 of {len(before):,} rows")
+    for id, row in list(before.items())[-5:]:
+        sample.add_row(id, *(shown(row[column(name)]) for name in provider.shown))
+    console.print(sample)
+
+    rows = list(box.get(f"{provider.name}/truth").values())
+    edits = provider.edits(rows)
+    with step(f"{len(edits)} edits in the sandbox, as people make them in {provider.title}"):
+        answers = [box.post(f"{provider.name}/{edit.action}", edit.arguments) for edit in edits]
+    with step(f"read {stream}: the incremental sync, from the state of the first"):
+        meter = Meter(box)
+        count = source.read(cache=cache, streams=[stream]).processed_records
+        measured = meter.read()
+        after = {str(row[column(provider.key)]): row for row in rows_of(cache, stream)}
+        reads.add_row("incremental", f"{count:,}", f"{len(after):,}", *measured)
+    changed = table(provider.key, "edit", "column", "before", "after", title="Changed in DuckDB")
+    for edit, answer in zip(edits, answers):
+        id = str(edit.arguments.get(provider.key, answer))
+        for cells in changes(edit, id, before.get(id, {}), after.get(id, {}), provider):
+            changed.add_row(*cells)
+    console.print(changed)
+    console.print(reads)
+
+    truth = box.get(f"{provider.name}/truth")
+    wrong = differences(truth, rows_of(cache, stream), provider.key)
+    if wrong:
+        console.print(f"[bold red]✗ {stream} is not what the sandbox holds:[/]")
+        for words in wrong[:10]:
+            console.print(f"    {escape(words)}")
+        console.print(f"  {len(wrong)} differences in all\n")
+    else:
+        width = len(next(iter(truth.values()), {}))
+        console.print(
+            f"[bold green]✓[/] {stream} equals what the sandbox holds: "
+            f"{len(truth):,} rows, every one of their {width} fields compared.\n"
+        )
+    return not wrong
+
+
+def main() -> int:
+    # A stopped demo unwinds like an interrupted one, so that the sandbox stops too.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    for file in FOLDER.glob(DATABASE.name + "*"):
+        file.unlink()
+    try:
+        with sandbox() as box:
+            console.print(
+                f"The data is the sandbox's: invented meetings, served by this machine "
+                f"({box.url}) as the providers' documents say.\nNo account and no credentials "
+                f"are used, and nothing is sent anywhere.\n"
+            )
+            cache = ab.DuckDBCache(db_path=DATABASE)
+            right = [demonstrate(provider, box, cache) for provider in PROVIDERS]
+            cache.close()
+    except KeyboardInterrupt:
+        console.print("Stopped; nothing is left running.")
+        return 130
+    except Exception as error:  # PyAirbyte's and the sandbox's: whatever it is, say where to look
+        console.print(f"[bold red]✗ {escape(str(error))}[/]")
+        console.print(f"All that PyAirbyte printed: {LOG.relative_to(CHECKOUT)}")
+        return 1
+    console.print("The table is yours to query (the sandbox has stopped, the file stays):\n")
+    query = f"SELECT id, title, start_time FROM {PROVIDERS[0].stream} ORDER BY updated_at DESC"
+    code = f"c = duckdb.connect('.demo/{DATABASE.name}'); c.sql('{query} LIMIT 5').show()"
+    command = f'  .demo/pyairbyte/bin/python -c "import duckdb; {code}"\n'
+    console.print(command, soft_wrap=True, markup=False)
+    return 0 if all(right) else 1
+
+
+if __name__ == "__main__":
+    status = main()
+    with suppress(BrokenPipeError):
+        terminal.flush()
+    sys.exit(status)
