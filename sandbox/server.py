@@ -37,6 +37,7 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from sandbox.clock import Clock
+from sandbox.close import CloseSide
 from sandbox.faults import Fault, Hook
 from sandbox.highlevel import HighLevelSide
 from sandbox.salesloft import SalesloftSide
@@ -100,9 +101,10 @@ class Sandbox:
         self.requests: list[RecordedRequest] = []
         self.url = ""
 
-        self.salesloft = SalesloftSide(self.clock, self.lock)
+        self.close = CloseSide(self.clock, self.lock)
         self.highlevel = HighLevelSide(self.clock, self.lock)
-        sides: list[Side] = [self.highlevel, self.salesloft]
+        self.salesloft = SalesloftSide(self.clock, self.lock)
+        sides: list[Side] = [self.close, self.highlevel, self.salesloft]
         self.sides = {side.name: side for side in sides}
 
         self._address = (host, port)
@@ -208,6 +210,7 @@ class Sandbox:
             params=parse_qsl(query, keep_blank_values=True),
             headers={key.decode("latin-1"): v.decode("latin-1") for key, v in scope["headers"]},
             body=body,
+            query=query,
         )
         side = self.sides.get(name)
         if side is None:

@@ -27,6 +27,7 @@ class Call:
     params: Params
     headers: dict[str, str]
     body: bytes
+    query: str = ""  # as it was sent
 
     def form(self) -> dict[str, str]:
         return dict(parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True))
