@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import cache
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,14 @@ def manifest_of(provider: str) -> dict[str, Any]:
     return {**manifest, "schemas": _schemas(), "spec": spec()}
 
 
+def _validate_options(options: Mapping[str, Any]) -> None:
+    """Let the provider refuse what a JSON schema cannot: its package's ``validate_options``."""
+    package = import_module(f"source_meetings.providers.{options['name']}")
+    provider_check = getattr(package, "validate_options", None)
+    if provider_check is not None:
+        provider_check(options)
+
+
 class SourceMeetings(ConcurrentDeclarativeSource):
     """One provider's streams, chosen by ``config["provider"]["name"]``.
 
@@ -112,6 +120,7 @@ class SourceMeetings(ConcurrentDeclarativeSource):
     ) -> None:
         if config is not None:
             validate(config, spec()["connection_specification"])
+            _validate_options(config["provider"])
             config = ConnectionConfig(config, config_path)
         provider = config["provider"]["name"] if config else providers()[0]
         self._catalog = catalog
@@ -210,6 +219,7 @@ class SourceMeetings(ConcurrentDeclarativeSource):
             manifest_of(self._config["provider"]["name"])
         )["definitions"]
         for definition in definitions["check"]:
+            for_each = definition.pop("for_each", None)
             component = ManifestComponentTransformer().propagate_types_and_parameters(
                 "", definition, {}
             )
@@ -218,4 +228,9 @@ class SourceMeetings(ConcurrentDeclarativeSource):
             )
             assert isinstance(requester, ApiRequester)
             requester.client.max_tries = 2
-            requester.send_request()
+            # {"option": "event_ids", "parameter": "event_id"}: one request for each of the values
+            values = self._config["provider"][for_each["option"]] if for_each else [None]
+            for value in values:
+                requester.send_request(
+                    request_params={for_each["parameter"]: value} if for_each else None
+                )

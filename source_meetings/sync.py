@@ -76,6 +76,10 @@ class Sync(SimpleRetriever):
         so that whatever changes from then on is seen by the next sync.
         """
 
+    def state_after_scan(self, state: Json) -> Json:
+        """Return the complete state once every slice of a scan has been read."""
+        return state
+
     @abstractmethod
     def changes(self, state: Json) -> Iterator[StreamSlice]:
         """Yield slices with all that changed since a complete state.
@@ -86,6 +90,13 @@ class Sync(SimpleRetriever):
     @abstractmethod
     def state_after_changes(self, state: Json) -> Json:
         """Return the complete state once every slice of ``changes`` has been read."""
+
+    def state_after_slice(self, state: Json, values: Json) -> Json:
+        """Return the complete state once the slice with these values has been read.
+
+        For streams whose slices each lead to a part of the state; others leave it as it is.
+        """
+        return state
 
     @abstractmethod
     def read_slice(self, stream_slice: StreamSlice) -> Iterable[Record]:
@@ -189,6 +200,8 @@ class SyncCursor(Cursor):
             return self._given
         if self._has_changes and self._planned and not self._open:
             return self._sync.state_after_changes(self._complete)
+        if self._pending is not None and not self._has_changes:
+            return self._sync.state_after_scan(self._complete)
         return self._complete
 
     def stream_slices(self) -> Iterable[StreamSlice]:
@@ -209,10 +222,8 @@ class SyncCursor(Cursor):
                 len(pending),
             )
             yield from self._scan(state, pending)
-            # What was read before the interruption may have changed since.
-            yield from self._changes(state)
-            return
-        since = self._state_to_go_on_from()
+        # What was read before an interruption may have changed since.
+        since = resumed[0] if resumed else self._state_to_go_on_from()
         if since:
             try:
                 yield from self._changes(since)
@@ -271,6 +282,8 @@ class SyncCursor(Cursor):
             scanned = self._pending is not None and values in self._pending
             if scanned and self._pending is not None:
                 self._pending.remove(values)
+            if self._complete is not None:
+                self._complete = self._sync.state_after_slice(self._complete, values)
         if scanned:
             self._emit()
 
