@@ -54,11 +54,11 @@ def salesloft_edits(rows: list[Row]) -> list[Edit]:
     oldest, middle, newest, second = active[0], active[len(active) // 2], active[-1], active[-2]
     moved = {name: later(newest[name], days=1) for name in ("start_time", "end_time")}
     return [
-        Edit("title of the oldest", "edit", {"id": oldest["id"], "title": "Kick-off (renamed)"}),
-        Edit("title of an old one", "edit", {"id": middle["id"], "title": "Review, with notes"}),
-        Edit("a day later", "edit", {"id": newest["id"], **moved}),
+        Edit("oldest: renamed", "edit", {"id": oldest["id"], "title": "Kick-off (renamed)"}),
+        Edit("old: renamed", "edit", {"id": middle["id"], "title": "Review, with notes"}),
+        Edit("rescheduled", "edit", {"id": newest["id"], **moved}),
         Edit("cancelled", "cancel", {"id": second["id"]}),
-        Edit("booked", "insert", {"title": "Booked between the two syncs"}),
+        Edit("booked", "insert", {"title": "Newly booked"}),
     ]
 
 

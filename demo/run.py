@@ -46,6 +46,7 @@ from compare import column, differences  # noqa: E402
 from rich.box import SIMPLE_HEAD  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.markup import escape  # noqa: E402
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 console = Console(file=terminal, width=None if terminal.isatty() else 100, highlight=False)
@@ -131,7 +132,18 @@ def table(*columns: str, title: str = "") -> Table:
 def step(words: str) -> Iterator[None]:
     """Say what is being done; on a terminal, with something that moves."""
     console.print(f"[bold cyan]→[/] {words}")
-    with console.status("working"):
+    # Rich would print on the terminal, too, what goes to sys.stdout meanwhile: not here.
+    moving = Progress(
+        SpinnerColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not console.is_terminal,
+    )
+    with moving:
+        moving.add_task("")
         yield
 
 

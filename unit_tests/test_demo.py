@@ -1,0 +1,79 @@
+"""The demo's verdict: a table that is not the sandbox's truth must not pass."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+DEMO = Path(__file__).parent.parent / "demo"
+
+
+def load(name: str) -> ModuleType:
+    """A module of the demo, which is a folder of scripts and no package."""
+    spec = importlib.util.spec_from_file_location(f"demo_{name}", DEMO / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+differences = load("compare").differences
+
+TRUTH = {
+    "7": {
+        "id": 7,
+        "title": "Demo",
+        "startTime": "2026-06-01T09:30:00.250000Z",
+        "guests": ["a@example.com"],
+        "notes": None,
+    }
+}
+ROW: dict[str, Any] = {
+    "id": 7,
+    "title": "Demo",
+    "starttime": datetime(2026, 6, 1, 9, 30, 0, 250_000),
+    "guests": json.dumps(["a@example.com"]),
+    "notes": None,
+    "_airbyte_meta": "{}",
+}
+
+
+def test_a_table_that_holds_the_truth_has_no_differences() -> None:
+    # Given DuckDB's forms of the values: naive UTC, JSON text, lower-case columns
+    # When it is compared
+    # Then nothing is found
+    assert differences(TRUTH, [ROW], "id") == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], "7 is missing"),
+        ([ROW, ROW], "7 is there twice"),
+        ([ROW, {**ROW, "id": 8}], "8 should not be there"),
+        ([{**ROW, "title": "Old title"}], "7.title: 'Old title' is not 'Demo'"),
+        ([{**ROW, "guests": "[]"}], "7.guests: '[]' is not ['a@example.com']"),
+        ([{**ROW, "notes": ""}], "7.notes: '' is not None"),
+        ([{**ROW, "title": None}], "7.title: None is not 'Demo'"),
+    ],
+)
+def test_a_table_that_differs_is_told_apart_in_words(rows: list[Any], words: str) -> None:
+    # Given a table with one thing wrong
+    # When it is compared, Then exactly that is said
+    assert differences(TRUTH, rows, "id") == [words]
+
+
+def test_a_moment_that_is_a_minute_or_a_microsecond_off_differs() -> None:
+    for minute, microsecond in ((31, 250_000), (30, 250_001)):
+        # Given a start time that is not the sandbox's
+        moment = datetime(2026, 6, 1, 9, minute, 0, microsecond)
+        # When it is compared
+        found = differences(TRUTH, [{**ROW, "starttime": moment}], "id")
+        # Then it is found
+        assert len(found) == 1 and found[0].startswith("7.startTime: ")
