@@ -156,6 +156,8 @@ class CloseSide(Side):
     status_events           "only": a start, end or cancel has just an event of its own kind;
                             "both": an `updated` one too [A]
     status_follows_clock    meetings start and end as the clock passes their times
+    clock_offset            seconds by which the clock that stamps rows and events is ahead of that
+                            of the `Date` header [A]
     rate_limit              requests a `rate_window` seconds (real ones), for each key and endpoint;
                             None: not enforced
     throttle                so many of the next requests are answered 429 [T: unpredictably]
@@ -192,6 +194,7 @@ class CloseSide(Side):
         "cursor_keeps_bounds",
         "status_events",
         "status_follows_clock",
+        "clock_offset",
         "rate_limit",
         "rate_window",
         "throttle",
@@ -215,6 +218,7 @@ class CloseSide(Side):
         self.cursor_keeps_bounds = True
         self.status_events = "only"
         self.status_follows_clock = False
+        self.clock_offset = 0.0
         self.rate_limit: int | None = None
         self.rate_window = 1.0
         self.throttle = 0
@@ -247,6 +251,13 @@ class CloseSide(Side):
     def created_column(self) -> str:
         return "starts_at" if self.date_created_means == "start" else "created"
 
+    def _now(self) -> int:
+        return self.clock.micros() + int(self.clock_offset * SECOND)
+
+    def _tick(self) -> int:
+        self.clock.tick()
+        return self._now()
+
     # ------------------------------------------------------------------ data
 
     def generate(
@@ -255,7 +266,7 @@ class CloseSide(Side):
         """Add meetings that Close made in the `years` before now, and the events of their last 30
         days. The same seed: the same ones."""
         with self.lock:
-            now = self.clock.micros()
+            now = self._now()
             stamps = make_stamps(count, seed, years, now)
             numbers = self._table.extend(count, vars(stamps))
             self.meetings.generated(numbers, seed, now)
@@ -278,10 +289,10 @@ class CloseSide(Side):
                 action = "canceled" if row["status"] == "canceled" else "updated"
             self._event(action, row, moment=moment, data=None, delay=0)
 
-    def insert(self, **fields: Any) -> str:
+    def insert(self, *, emit_event: bool = True, **fields: Any) -> str:
         """`starts_at` (in a week) and `duration` (1800) make the times that are not given."""
         with self.lock:
-            now = to_micros(self.clock.tick())
+            now = self._tick()
             start = now + 7 * DAY
             start -= start % (30 * MINUTE)
             number = self._table.add(dict.fromkeys(STAMPS, NULL))
@@ -293,9 +304,8 @@ class CloseSide(Side):
                 row |= {"starts_at": iso(start), "ends_at": iso(start + length)}
                 row["status"] = status_at(start, start + length, now)
             row["duration"] = fields.get("duration", 1800)
-            emit = fields.pop("emit_event", True)
             self._write(number, {**row, "date_created": iso(now)}, fields)
-            if emit:
+            if emit_event:
                 row = self.meetings.row(number)
                 self._event("created", row)
                 if row["status"] == "upcoming":
@@ -309,7 +319,7 @@ class CloseSide(Side):
         with self.lock:
             number = self.meetings.number(id)
             row = self.meetings.row(number)
-            now = iso(to_micros(self.clock.tick()))
+            now = iso(self._tick())
             self._write(number, row, {"date_updated": now, **fields})
             if emit_event:
                 names = list(fields)
@@ -338,7 +348,7 @@ class CloseSide(Side):
         with self.lock:
             number = self.meetings.number(id)
             row = self.meetings.row(number)
-            self.clock.tick()
+            self._tick()
             self._table.remove(number)
             self.meetings.written.pop(number, None)
             self._transcripts.pop(id, None)
@@ -380,21 +390,19 @@ class CloseSide(Side):
             if emit_event:
                 self.edit(id, **fields)
             else:
-                self.clock.tick()
+                self._tick()
                 self._write(number, row, fields)
 
     def add_events(self, count: int = 1, object_type: str = "activity.note") -> None:
         """Events of other objects, of which the log is full."""
         with self.lock:
             for _ in range(count):
-                moment = to_micros(self.clock.tick())
+                moment = self._tick()
                 self._log("created", object_type, f"acti_other{moment}", lead_id="lead_other")
 
     def add_outcome(self, name: str) -> str:
         with self.lock:
-            self.outcomes.append(
-                _outcome(len(self.outcomes) + 100, name, to_micros(self.clock.tick()))
-            )
+            self.outcomes.append(_outcome(len(self.outcomes) + 100, name, self._tick()))
             return str(self.outcomes[-1]["id"])
 
     def delete_outcome(self, id: str) -> None:
@@ -430,7 +438,7 @@ class CloseSide(Side):
             action,
             "activity.meeting",
             row["id"],
-            moment=self.clock.micros() if moment is None else moment,
+            moment=self._now() if moment is None else moment,
             changed=changed or [],
             lead_id=row["lead_id"],
             user_id=row["user_id"],
@@ -439,7 +447,7 @@ class CloseSide(Side):
 
     def _log(self, action: str, object_type: str, object_id: str, **more: Any) -> None:
         defaults = {
-            "moment": self.clock.micros(),
+            "moment": self._now(),
             "delay": self.event_delay,
             "consolidate": self.consolidate,
         }
@@ -447,7 +455,7 @@ class CloseSide(Side):
 
     def _pass_time(self) -> None:
         """[O] The end of a meeting changes its status and `date_updated`, seconds later."""
-        now, since = self.clock.micros(), self._passed
+        now, since = self._now(), self._passed
         self._passed = now
         if not self.status_follows_clock or now <= since:
             return
@@ -756,7 +764,7 @@ class CloseSide(Side):
             before, low, high = _decoded(cursor)
             if not self.cursor_keeps_bounds:
                 low = NULL
-        now = self.clock.micros()
+        now = self._now()
 
         def keep(event: Event) -> bool:
             return all(getattr(event, name) == value for name, value in wanted.items())
@@ -769,7 +777,7 @@ class CloseSide(Side):
         return Reply({"data": rows, "cursor_next": next_cursor, "cursor_previous": None})
 
     def _one_event(self, id: str) -> Reply:
-        now = self.clock.micros()
+        now = self._now()
         event = self.log.events.get(id)
         shown = [version for version in event.versions if version.shown(now)] if event else []
         if event is None or not shown or shown[0].date_updated < now - LOG_DAYS * DAY:
@@ -779,7 +787,7 @@ class CloseSide(Side):
     def _with_data(self, version: Any) -> bool:
         if self.event_data != "some":
             return self.event_data == "full"
-        fresh = self.clock.micros() - version.date_updated < HOUR
+        fresh = self._now() - version.date_updated < HOUR
         return fresh and mix(version.number, 8) % 4 > 0
 
 

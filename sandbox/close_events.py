@@ -110,7 +110,7 @@ class EventLog:
         if (
             event is not None
             and event.action == action == "updated"
-            and 0 < moment - event.versions[-1].date_updated <= consolidate * SECOND
+            and 0 <= moment - event.versions[-1].date_updated <= consolidate * SECOND
         ):
             names = list(dict.fromkeys([*event.versions[-1].changed_fields, *names]))
         else:

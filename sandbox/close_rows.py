@@ -81,6 +81,8 @@ def make_stamps(count: int, seed: int, years: float, now: int) -> Stamps:
         over = start + HOUR + 3 * SECOND + int(SECOND * random())
         if kind > 0.2 and updated < over <= now:  # observed: the end of a meeting updates it
             updated = over
+        if kind > 0.95:
+            updated -= updated % SECOND  # a time without a fraction is served without one
         stamps.starts_at[index] = start
         stamps.created[index] = created
         stamps.date_updated[index] = min(updated, now)
