@@ -38,6 +38,7 @@ from starlette.types import Receive, Scope, Send
 
 from sandbox.clock import Clock
 from sandbox.close import CloseSide
+from sandbox.expoplatform import ExpoPlatformSide
 from sandbox.faults import Fault, Hook
 from sandbox.highlevel import HighLevelSide
 from sandbox.salesloft import SalesloftSide
@@ -102,9 +103,10 @@ class Sandbox:
         self.url = ""
 
         self.close = CloseSide(self.clock, self.lock)
+        self.expoplatform = ExpoPlatformSide(self.clock, self.lock)
         self.highlevel = HighLevelSide(self.clock, self.lock)
         self.salesloft = SalesloftSide(self.clock, self.lock)
-        sides: list[Side] = [self.close, self.highlevel, self.salesloft]
+        sides: list[Side] = [self.close, self.expoplatform, self.highlevel, self.salesloft]
         self.sides = {side.name: side for side in sides}
 
         self._address = (host, port)

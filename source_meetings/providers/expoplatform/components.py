@@ -1,0 +1,378 @@
+"""What ExpoPlatform's export of meetings needs beyond the manifest.
+
+Facts used here, from https://help.expoplatform.com/admin-home/meetings-api:
+
+- ``GET /api/v2/meetings/export`` takes ``event_id``, ``page``, ``per_page`` (at most 500),
+  ``created_from`` and ``last_modified_from`` (Unix timestamps), ``order`` and ``order_by``
+  (``account_id`` or ``time``). There is no order by creation or modification.
+- A full export has ``event_id``, ``per_page`` and the page only; an incremental one asks with
+  ``created_from`` for new meetings and with ``last_modified_from`` for updates.
+
+Documented nowhere: whether the bounds are inclusive, whether both filters in one request are
+ANDed, whether deleted meetings stay rows, and the shape of the answer (``rows.py``).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+from airbyte_cdk.models import FailureType
+from airbyte_cdk.sources.declarative.extractors.record_extractor import RecordExtractor
+from airbyte_cdk.sources.declarative.requesters.error_handlers import DefaultErrorHandler
+from airbyte_cdk.sources.declarative.transformations import RecordTransformation
+from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution
+from airbyte_cdk.sources.types import Record, StreamSlice
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from source_meetings import timestamps
+from source_meetings.http import answer
+from source_meetings.providers.expoplatform import rows
+from source_meetings.sync import LOGGER, Json, Sync, make_slice
+
+_PAGE_SIZE = 500
+_BY_ACCOUNT = {"order": "ASC", "order_by": "account_id"}
+_PASSES = ("created_from", "last_modified_from")
+
+
+@dataclass
+class Seen:
+    """The newest creation and modification on some rows; no stamp from the future counts."""
+
+    limit: datetime | None = None
+    count: int = 0
+    newest: dict[str, datetime] = field(default_factory=dict)
+
+    def add(self, raw: Json) -> None:
+        created, modified = rows.stamps(raw)
+        self.count += 1
+        self._note("created_from", created)
+        # A row that was never modified may have no stamp for it; its creation is the next best.
+        for moment in (created, modified):
+            self._note("last_modified_from", moment)
+
+    def _note(self, filter_name: str, moment: rows.Moment | None) -> None:
+        if moment is None:
+            return
+        at = moment.at_the_earliest
+        if self.limit is not None and at > self.limit:
+            return
+        self.newest[filter_name] = max(at, self.newest.get(filter_name, at))
+
+
+@dataclass
+class ParticipantsSync(Sync):
+    """Reads each event whole at first, and afterwards what was created or modified since.
+
+    The state of an event has, for each of the two filters, ``…_from``, the moment up to which
+    everything has been read, and ``…_seen``, the newest stamp on any row that was read. It is
+    taken over only when all passes of the event are through.
+
+    What may be promised: rows come by account, so a row on page 1 can change while page 5 is
+    read, and page 5 can hold a newer stamp than that change has. So the newest stamp of a walk is
+    no watermark. Safe are stamps that were there before the walk began, because whatever changes
+    afterwards is stamped later: those of the walk's first answer, and the newest one of the sync
+    before. The clock in the ``Date`` header alone is not trusted, for nobody says that the stamps
+    come from it; it only keeps stamps from the future out. Where rows have no readable stamp at
+    all, it is what remains.
+
+    Deletions cannot be seen: the export has no tombstones.
+    """
+
+    overlap_seconds: int = 120
+    most_walks: int = 4
+    most_pages: int = 100_000
+
+    def __post_init__(self, parameters: Mapping[str, Any]) -> None:
+        super().__post_init__(parameters)
+        self._lock = threading.Lock()
+        self._begun: set[int] = set()
+        self._reached: dict[str, Json] = {}
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def usable_state(self, state: Json) -> bool:
+        """An unfinished first sync may have no event with a state yet."""
+        events = state.get("events")
+        return isinstance(events, dict) and all(
+            isinstance(known, dict) for known in events.values()
+        )
+
+    def begin_scan(self, since: Json | None) -> tuple[Json, Iterable[Json]]:
+        return {self.cursor_field: None, "events": {}}, [
+            {"event_id": event_id, **self._start_bounds()} for event_id in self._event_ids()
+        ]
+
+    def changes(self, state: Json) -> Iterator[StreamSlice]:
+        for event_id in self._event_ids():
+            known = state["events"].get(str(event_id)) or {}
+            bounds = {name: known[name] for name in _PASSES if _moment(known, name)}
+            if len(bounds) < len(_PASSES):  # new in the configuration, or empty until now
+                yield make_slice({"event_id": event_id, **self._start_bounds()})
+            else:
+                yield make_slice({"event_id": event_id, **bounds}, known=known)
+
+    def state_after_slice(self, state: Json, values: Json) -> Json:
+        """An event is taken over as soon as it has been read whole."""
+        reached = self._reached.get(str(values["event_id"]))
+        if reached is None:
+            return state
+        return self._state_with(state, {str(values["event_id"]): reached})
+
+    def state_after_changes(self, state: Json) -> Json:
+        return self._state_with(state, self._reached)
+
+    def _state_with(self, state: Json, reached: Mapping[str, Json]) -> Json:
+        configured = {str(event_id) for event_id in self._event_ids()}
+        events = {**state["events"], **reached}
+        events = {event_id: events[event_id] for event_id in events if event_id in configured}
+        seen = [
+            moment
+            for known in events.values()
+            for moment in (_moment(known, "last_modified_seen"), _moment(known, "created_seen"))
+            if moment is not None
+        ]
+        newest = timestamps.iso(max(seen)) if seen else state.get(self.cursor_field)
+        return {**state, self.cursor_field: newest, "events": events}
+
+    def _event_ids(self) -> list[int]:
+        return [int(event_id) for event_id in self.config["provider"]["event_ids"]]
+
+    def _start_bounds(self) -> Json:
+        start = self.config.get("start_date")
+        bound = timestamps.iso(timestamps.parse(start)) if start else None
+        return dict.fromkeys(_PASSES, bound) if bound else {}
+
+    # -- slices: one event each -----------------------------------------------------------------
+
+    def read_slice(self, stream_slice: StreamSlice) -> Iterable[Record]:
+        values = stream_slice.cursor_slice
+        event_id = int(values["event_id"])
+        with self._lock:
+            # A resumed first sync is followed by the changes of all events: an event that the
+            # resumption reads whole need not be read whole again.
+            if event_id in self._begun:
+                return
+            self._begun.add(event_id)
+        known: Json = stream_slice.extra_fields.get("known") or {}
+        start = timestamps.parse_or_none(self.config.get("start_date"))
+        newest: dict[str, datetime] = {}
+        safe: dict[str, datetime | None] = {}
+        emitted: dict[tuple[str, str], int] = {}
+        passes: list[str | None] = [name for name in _PASSES if values.get(name)]
+        for name in passes or [None]:
+            first: Seen | None = None
+            for response, records in self._read_pass(event_id, name, stream_slice):
+                on_page = Seen(limit=timestamps.server_time(response.headers))
+                for record in records:
+                    on_page.add(record["raw"])
+                    if start and _is_before(record, start):
+                        continue
+                    key = (record["meeting_id"], record["account_id"])
+                    content = hash(repr(record["raw"]))
+                    if emitted.get(key) != content:
+                        emitted[key] = content
+                        yield record
+                for filter_name, moment in on_page.newest.items():
+                    newest[filter_name] = max(moment, newest.get(filter_name, moment))
+                if first is None:
+                    first = on_page
+                    for filter_name in [name] if name else _PASSES:
+                        safe[filter_name] = self._safe(filter_name, first, known)
+        self._reached[str(event_id)] = self._event_state(known, safe, newest)
+
+    def _safe(self, filter_name: str, first: Seen, known: Json) -> datetime | None:
+        """The moment up to which nothing is left to read once the walk that began here is over."""
+        assert first.limit is not None
+        stamps = [
+            moment
+            for moment in (
+                first.newest.get(filter_name),
+                _moment(known, filter_name),
+                _moment(known, _seen(filter_name)),
+            )
+            if moment is not None
+        ]
+        if stamps:
+            return min(max(stamps), first.limit)
+        if not first.count:
+            return None
+        # Rows, but nothing in them says when they changed.
+        return first.limit
+
+    @staticmethod
+    def _event_state(
+        known: Json, safe: Mapping[str, datetime | None], newest: Mapping[str, datetime]
+    ) -> Json:
+        state: Json = {}
+        for name in _PASSES:
+            bound = safe.get(name)
+            if bound is None:
+                return {}  # no row yet: whatever comes is new, and reading it all costs no more
+            seen = [
+                moment
+                for moment in (newest.get(name), _moment(known, _seen(name)))
+                if moment is not None
+            ]
+            state[name] = timestamps.iso(bound)
+            state[_seen(name)] = timestamps.iso(max(seen, default=bound))
+        return state
+
+    # -- one pass: all pages of one filter --------------------------------------------------------
+
+    def _read_pass(
+        self, event_id: int, filter_name: str | None, stream_slice: StreamSlice
+    ) -> Iterator[tuple[requests.Response, list[Record]]]:
+        """Yield the pages of a pass; again from page 1 while totals say that rows slipped by.
+
+        Rows that vanish pull unread ones over the edge of a page that has been read.
+        """
+        params: dict[str, str] = {"event_id": str(event_id), **_BY_ACCOUNT}
+        if filter_name:
+            bound = timestamps.parse(stream_slice.cursor_slice[filter_name])
+            bound -= timedelta(seconds=self.overlap_seconds)
+            params[filter_name] = str(max(0, int(bound.timestamp())))
+        keys: set[tuple[str, str]] = set()
+        before: set[tuple[str, str]] | None = None
+        for _ in range(self.most_walks):
+            walk = _Walk()
+            yield from self._walk(params, walk, stream_slice)
+            keys |= walk.keys
+            if not walk.fell and (walk.total is None or len(keys) >= walk.total):
+                return
+            if not walk.fell and walk.keys == before:
+                LOGGER.warning(
+                    "Stream %s: ExpoPlatform counts %s rows of event %s and lists %d, twice the "
+                    "same ones; going by the list.",
+                    self.name,
+                    walk.total,
+                    event_id,
+                    len(walk.keys),
+                )
+                return
+            before = walk.keys
+        raise self.unexpected(
+            f"the meetings of event {event_id} kept vanishing while they were read, "
+            f"{self.most_walks} times over. Nothing was lost; run the sync again later."
+        )
+
+    def _walk(
+        self, params: Mapping[str, str], walk: _Walk, stream_slice: StreamSlice
+    ) -> Iterator[tuple[requests.Response, list[Record]]]:
+        previous: set[tuple[str, str]] | None = None
+        for number in range(1, self.most_pages + 1):
+            response = self.ask(params, page=number)
+            page = self._page(response)
+            records = list(self.records(response, stream_slice))
+            keys = {(record["meeting_id"], record["account_id"]) for record in records}
+            if not keys or keys == previous:  # beyond the end, or a server that repeats the end
+                return
+            previous = keys
+            walk.keys |= keys
+            if page.total is not None:
+                walk.fell |= walk.total is not None and page.total < walk.total
+                walk.total = page.total
+            yield response, records
+            if self._is_last(page, number, len(walk.keys)):
+                return
+        raise self.unexpected(f"ExpoPlatform goes on after {self.most_pages} pages.")
+
+    @staticmethod
+    def _is_last(page: rows.Page, number: int, read: int) -> bool:
+        """Whether the totals say so; without totals only the page after the last one tells."""
+        if page.pages is not None:
+            return number >= page.pages
+        if page.total is None:
+            return False
+        # A full first page with as many rows in total: it may be the page that is counted.
+        counted_page = number == 1 and len(page.rows) == page.total == _PAGE_SIZE
+        return read == page.total and not counted_page
+
+    def _page(self, response: requests.Response) -> rows.Page:
+        try:
+            return rows.read_page(answer(response))
+        except rows.UnknownShape as shape:
+            raise _unknown_shape(shape) from shape
+
+
+@dataclass
+class _Walk:
+    keys: set[tuple[str, str]] = field(default_factory=set)
+    total: int | None = None
+    fell: bool = False
+
+
+@dataclass
+class RowExtractor(RecordExtractor):
+    """Takes the rows out of an answer, wherever it keeps them."""
+
+    def extract_records(self, response: requests.Response) -> Iterable[Mapping[str, Any]]:
+        try:
+            yield from rows.read_page(answer(response)).rows
+        except rows.UnknownShape as shape:
+            raise _unknown_shape(shape) from shape
+
+
+@dataclass
+class NormalisedRow(RecordTransformation):
+    """Turns a row into the stream's record, in place."""
+
+    def transform(
+        self,
+        record: MutableMapping[str, Any],
+        config: Mapping[str, Any] | None = None,
+        stream_state: Mapping[str, Any] | None = None,
+        stream_slice: StreamSlice | None = None,
+    ) -> None:
+        assert stream_slice is not None
+        try:
+            normalised = rows.normalise(record, int(stream_slice["event_id"]))
+        except rows.UnknownShape as shape:
+            raise _unknown_shape(shape) from shape
+        record.clear()
+        record.update(normalised)
+
+
+@dataclass
+class EventErrors(DefaultErrorHandler):
+    """Writes the event that a request was about into the message of the filter that matched."""
+
+    def interpret_response(
+        self, response_or_exception: requests.Response | Exception | None
+    ) -> ErrorResolution:
+        resolution = super().interpret_response(response_or_exception)
+        words = resolution.error_message or ""
+        if "{event_id}" in words and isinstance(response_or_exception, requests.Response):
+            query = parse_qs(urlsplit(response_or_exception.request.url or "").query)
+            event_id = query.get("event_id", ["?"])[0]
+            resolution.error_message = words.replace("{event_id}", event_id)
+        return resolution
+
+
+def _unknown_shape(shape: rows.UnknownShape) -> AirbyteTracedException:
+    return AirbyteTracedException(
+        message=(
+            f"ExpoPlatform's export has a shape that is not known: {shape}. The stream was "
+            "stopped rather than leaving rows out. Please report these keys."
+        ),
+        internal_message=str(shape),
+        failure_type=FailureType.system_error,
+    )
+
+
+def _seen(filter_name: str) -> str:
+    return filter_name.removesuffix("from") + "seen"
+
+
+def _moment(known: Mapping[str, Any], name: str) -> datetime | None:
+    return timestamps.parse_or_none(known.get(name))
+
+
+def _is_before(record: Record, start: datetime) -> bool:
+    modified = timestamps.parse_or_none(record.get("modified_at"))
+    return modified is not None and modified < start
