@@ -78,7 +78,7 @@ class HighLevelSide(Side):
         self.interval_ms = INTERVAL_MS
         self.rate_limit: int | None = None
         self.daily_limit: int | None = None
-        self.rate_clock = "sandbox"
+        self.rate_clock = "real"
         self.location_id = "loc0SandboxLocation1"
         self.tokens: dict[str, set[str]] = {"pit-sandbox": set(SCOPES)}
         # [D] a day; [D] concurrent refreshes within 30 s get the same pair

@@ -1,0 +1,751 @@
+"""What HighLevel's calendar events need beyond the manifest.
+
+Facts used here, with their sources:
+
+- ``GET /calendars/events`` takes ``locationId``, ``calendarId``, and ``startTime`` and ``endTime``
+  in epoch milliseconds; it has no pages, no total, and no filter on ``dateUpdated``:
+  https://github.com/GoHighLevel/highlevel-api-docs (apps/calendars.json)
+- It answers with events that start after ``endTime``, leaves ``events`` out of an empty answer,
+  and answers ISO times with nothing (observed in public code). One project suspects that answers
+  end at a hundred events without a word (not proven).
+- ``GET /calendars/events/appointments/{eventId}`` answers under ``event`` (documented) or
+  ``appointment`` (observed); writes answer bare.
+- 100 requests in 10 seconds and 200,000 a day, announced in ``X-RateLimit-*`` headers:
+  https://github.com/GoHighLevel/highlevel-api-docs (docs/oauth/Authorization.md); 25 and 10,000 for
+  trial accounts. There is no ``Retry-After`` (observed).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import requests
+from airbyte_cdk.models import FailureType
+from airbyte_cdk.sources.declarative.extractors.record_extractor import RecordExtractor
+from airbyte_cdk.sources.declarative.requesters.error_handlers.backoff_strategy import (
+    BackoffStrategy,
+)
+from airbyte_cdk.sources.declarative.transformations import RecordTransformation
+from airbyte_cdk.sources.types import Record, StreamSlice
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from source_meetings import timestamps
+from source_meetings.http import ApiRequester, answer
+from source_meetings.sync import Json, ScanInstead, Sync, make_slice
+
+LOGGER = logging.getLogger("airbyte.source_meetings")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_DAY = 86_400_000  # milliseconds, as everything that is sent to HighLevel
+_BEFORE_EVERYTHING = 946_684_800_000  # 2000-01-01; zero might be taken for "not given"
+_BEFORE_HIGHLEVEL = 1_451_606_400_000  # 2016-01-01, before which next to nothing can be expected
+_FIRST_WINDOW_DAYS = 365
+_ROWS_PER_ANSWER = 2000  # aimed at, about two megabytes
+_SUSPICIOUS = 100  # answers of a multiple of it may have been cut off
+_MOST_FINGERPRINTS = 1000
+_IDS_PER_SLICE = 50
+_SHAPE_TRIES = 3
+_CALENDARS_TO_TRY = 5
+
+
+# -- requests ------------------------------------------------------------------------------------
+
+
+class Pace:
+    """Holds all workers back while HighLevel's budget for the interval is spent.
+
+    The moving window in the manifest knows the documented limit; trial accounts have a quarter of
+    it, and other integrations draw on the same budget, so the headers have the last word.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._until = 0.0
+        self._spent = False
+
+    def wait(self) -> None:
+        """Sleep until requests may be made again."""
+        while True:
+            with self._lock:
+                left = self._until - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(left)
+
+    def hold(self, headers: Mapping[str, str]) -> None:
+        with self._lock:
+            self._until = time.monotonic() + _interval_seconds(headers)
+
+    def note(self, headers: Mapping[str, str]) -> None:
+        """Take in what an answer says is left.
+
+        A budget that is still spent after the wait is none that can be waited for; what is wrong
+        then shows as a 429.
+        """
+        remaining = headers.get("X-RateLimit-Remaining")
+        spent = remaining is not None and remaining.strip() == "0"
+        with self._lock:
+            newly, self._spent = spent and not self._spent, spent
+        if newly:
+            self.hold(headers)
+
+
+_PACES: dict[str, Pace] = {}
+
+
+def _pace(config: Mapping[str, Any]) -> Pace:
+    return _PACES.setdefault(str(config["provider"].get("base_url")), Pace())
+
+
+def _interval_seconds(headers: Mapping[str, str]) -> float:
+    try:
+        interval = float(headers.get("X-RateLimit-Interval-Milliseconds") or 10_000) / 1000
+    except ValueError:
+        interval = 10.0
+    return min(60.0, max(0.0, interval))
+
+
+@dataclass
+class PacedRequester(ApiRequester):
+    """Sends at the pace that HighLevel's headers ask for.
+
+    ``optional_records`` is a key that an empty answer may leave out, if it holds nothing else
+    than ``traceId``; any other answer without it is asked for again and then refused.
+    """
+
+    optional_records: str | None = None
+
+    def send_request(self, *args: Any, **options: Any) -> requests.Response | None:
+        pace = _pace(self.config)
+        keys: list[str] = []
+        for _ in range(_SHAPE_TRIES):
+            pace.wait()
+            response = super().send_request(*args, **options)
+            if response is None:
+                return None
+            pace.note(response.headers)
+            if self._has_shape(answer(response), options.get("path")):
+                return response
+            keys = sorted(map(str, answer(response)))[:20]
+        raise AirbyteTracedException(
+            message=f"{self.where}, {self.name}: the answer has another shape than documented: "
+            f"'{self.optional_records}' is not a list. Nothing can be read safely; run the sync "
+            "again, and report this if it stays.",
+            internal_message=f"keys: {', '.join(keys)}",
+            failure_type=FailureType.transient_error,
+        )
+
+    def _has_shape(self, body: Any, path: str | None) -> bool:
+        if self.optional_records is None or path is not None or not isinstance(body, dict):
+            return True
+        if self.optional_records in body:
+            return isinstance(body[self.optional_records], list)
+        return not set(body) - {"traceId"}
+
+
+@dataclass
+class EventsCheck(PacedRequester):
+    """For ``check``: lists the calendars, and then asks one of them for the events of a minute.
+
+    The token's scopes are separate for the two, so one request cannot stand for the other.
+    """
+
+    def send_request(self, *args: Any, **options: Any) -> requests.Response | None:
+        provider = self.config["provider"]
+        location = {"locationId": provider["location_id"]}
+        listed = super().send_request(
+            path="calendars/", request_params={**location, "showDrafted": "true"}
+        )
+        assert listed is not None
+        known = _calendar_ids(listed)
+        unknown = [id for id in provider.get("calendar_ids") or [] if id not in known]
+        if unknown:
+            raise _config_error(
+                f"HighLevel: the location has no calendar {', '.join(unknown)}. Correct "
+                "provider.calendar_ids, or leave it empty to read every calendar."
+            )
+        if not known:
+            return listed
+        now = _millis(timestamps.server_time(listed.headers))
+        window = {"startTime": str(now), "endTime": str(now + 60_000)}
+        calendar = (provider.get("calendar_ids") or known)[0]
+        return super().send_request(request_params={**location, "calendarId": calendar, **window})
+
+
+@dataclass
+class UntilTheNextInterval(BackoffStrategy):
+    """Waits ``X-RateLimit-Interval-Milliseconds`` after a 429, for which there is no Retry-After.
+
+    Raises AirbyteTracedException (transient_error) when the day's budget is spent, which no wait
+    of a sensible length can help.
+    """
+
+    config: Mapping[str, Any]
+
+    def backoff_time(
+        self,
+        response_or_exception: requests.Response | requests.RequestException | None,
+        attempt_count: int,
+    ) -> float | None:
+        """Return the seconds to wait after a 429; None, for the usual wait, after anything else."""
+        if not isinstance(response_or_exception, requests.Response):
+            return None
+        if response_or_exception.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+            return None
+        headers = response_or_exception.headers
+        if (headers.get("X-RateLimit-Daily-Remaining") or "").strip() == "0":
+            raise AirbyteTracedException(
+                message="HighLevel's limit of requests a day "
+                f"({headers.get('X-RateLimit-Limit-Daily') or 'unknown'}) is spent for this "
+                "location. Nothing was lost; run the sync again tomorrow, or less often.",
+                internal_message="429 with X-RateLimit-Daily-Remaining: 0",
+                failure_type=FailureType.transient_error,
+            )
+        _pace(self.config).hold(headers)
+        return _interval_seconds(headers)
+
+
+# -- one pass over the calendars -----------------------------------------------------------------
+
+
+@dataclass
+class Pass:
+    """One reading of all event lists: which rows are new in it, and what may be saved after it.
+
+    What may be saved. A row can change after its window was read. Such a change is stamped later
+    than everything that HighLevel had stamped when the first window of the pass was answered. So
+    the next sync has to emit what is stamped at or after ``next_bound``: the newest stamp in that
+    first answer, or the newest that any earlier pass has seen. Neither depends on whose clock is
+    right. A stamp from the future of HighLevel's ``Date`` header is never a bound. Stamps come in
+    whole seconds or with milliseconds, so the bound is a whole second.
+
+    Because the bound is that cautious, rows at or after it are seen by two passes. Their
+    fingerprints are saved (at most ``_MOST_FINGERPRINTS``), so that they are not emitted twice.
+
+    Rows that start outside of ``known``, the range that the pass before has read, are new whatever
+    their stamp: time has moved on, or the configuration has changed.
+    """
+
+    read_from: int
+    read_to: int
+    scope: str
+    bound: datetime | None = None  # None: everything is new
+    newest_before: datetime = _EPOCH
+    known: tuple[int, int] | None = None
+    fingerprints: frozenset[str] = frozenset()
+    rows_before: int | None = None  # of the largest calendar
+    first_answer: tuple[str, requests.Response] | None = None
+    next_bound: datetime = _EPOCH
+    newest: datetime = _EPOCH
+    largest: int = 0
+    slices_left: int = 0
+    recent: dict[str, datetime | None] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.newest = self.newest_before
+        self.next_bound = self.newest.replace(microsecond=0)
+
+    def begin(self, calendar: str, response: requests.Response) -> bool:
+        """Take the first answer, of a calendar's first window, before any other is asked for.
+
+        Returns whether there is a bound now.
+        """
+        self.first_answer = (calendar, response)
+        stamps = [_stamp(row) for row in _events(response)]
+        self.newest = max([self.newest_before, *_not_future(stamps, response)])
+        self.next_bound = self.newest.replace(microsecond=0)
+        return self.newest > _EPOCH
+
+    def take(self, response: requests.Response, emitted: dict[str, str]) -> list[Json]:
+        """Return the rows of an answer that are new; ``emitted`` is the calendar's, id to print."""
+        rows = _events(response)
+        stamps = [_stamp(row) for row in rows]
+        new: list[Json] = []
+        recent: dict[str, datetime | None] = {}
+        for row, stamp in zip(rows, stamps):
+            print_ = _fingerprint(row)
+            if stamp is None or stamp >= self.next_bound:
+                recent[print_] = stamp
+            if emitted.get(str(row.get("id"))) == print_:
+                continue  # windows overlap
+            if self._is_new(row, stamp, print_):
+                emitted[str(row.get("id"))] = print_
+                new.append(row)
+        with self.lock:
+            self.recent.update(recent)
+            self.newest = max([self.newest, *_not_future(stamps, response)])
+        return new
+
+    def _is_new(self, row: Json, stamp: datetime | None, print_: str) -> bool:
+        if self.bound is None:
+            return True
+        if print_ in self.fingerprints:
+            return False
+        start = _start(row)
+        if self.known and start is not None and not self.known[0] <= start < self.known[1]:
+            return True
+        return stamp is None or stamp >= self.bound
+
+    def first_width(self) -> int:
+        """Return the milliseconds of a calendar's first window: all, if the last pass found few rows."""
+        whole = self.read_to - self.read_from
+        if self.rows_before is not None and self.rows_before <= _ROWS_PER_ANSWER:
+            return whole
+        return min(whole, _FIRST_WINDOW_DAYS * _DAY + 366 * _DAY)
+
+    def state(self, cursor_field: str) -> Json:
+        """Return what may be promised once every slice of the pass has been read."""
+        with self.lock:
+            far = datetime.max.replace(tzinfo=timezone.utc)
+            prints = sorted(self.recent, key=lambda p: self.recent[p] or far, reverse=True)
+            return {
+                cursor_field: timestamps.iso(self.next_bound),
+                "newest": timestamps.iso(self.newest),
+                "emitted": prints[:_MOST_FINGERPRINTS],
+                "read_from": self.read_from,
+                "read_to": self.read_to,
+                "rows_of_largest_calendar": self.largest,
+                "scope": self.scope,
+            }
+
+
+# -- streams -------------------------------------------------------------------------------------
+
+
+@dataclass
+class EventsSync(Sync):
+    """Reads the events of every calendar, in windows of start time, and keeps what has changed.
+
+    The list can be filtered by nothing but start time, and any appointment may be edited, so each
+    sync reads from ``start_date`` to ``look_ahead_days`` from now. One slice a calendar; its
+    windows go back in time, each as wide as the rows of the one before suggest.
+
+    With ``look_back_days``, syncs after the first begin so many days before the oldest change that
+    could have been missed; edits to an appointment that is older than that at the time are not
+    seen then.
+    """
+
+    # -- plan -----------------------------------------------------------------------------------
+
+    def usable_state(self, state: Json) -> bool:
+        """A state is about one location and one choice of calendars."""
+        return super().usable_state(state) and state.get("scope") == self._scope()
+
+    def begin_scan(self, since: Json | None) -> tuple[Json, Iterable[Json]]:
+        calendars, now = self._calendars()
+        reading = Pass(self._start_date(), self._end(now), self._scope())
+        self._ask_first(reading, calendars)
+        self._scan_pass, self._scan_state = reading, reading.state(self.cursor_field)
+        slices = self._scan_slices(reading, calendars)
+        reading.slices_left = len(slices)
+        self._finish_scan(reading)
+        return self._scan_state, slices
+
+    def changes(self, state: Json) -> Iterator[StreamSlice]:
+        calendars, now = self._calendars()
+        bound = timestamps.parse(state[self.cursor_field])
+        if bound > now + timedelta(days=1):
+            raise ScanInstead(
+                f"the saved state is ahead of HighLevel's clock ({timestamps.iso(now)}); reading "
+                "everything again.",
+                from_start=True,
+            )
+        known = (state.get("read_from"), state.get("read_to"))
+        rows = state.get("rows_of_largest_calendar")
+        prints = state.get("emitted")
+        reading = Pass(
+            self._start_of_changes(bound, now),
+            self._end(now),
+            state["scope"],
+            bound=bound,
+            newest_before=min(now, timestamps.parse_or_none(state.get("newest")) or bound),
+            known=known if all(isinstance(edge, int) for edge in known) else (0, 0),  # type: ignore[arg-type]
+            fingerprints=frozenset(map(str, prints if isinstance(prints, list) else [])),
+            rows_before=rows if isinstance(rows, int) else None,
+        )
+        self._ask_first(reading, calendars)
+        self._pass = reading
+        yield from self._change_slices(reading, calendars)
+
+    def state_after_changes(self, state: Json) -> Json:
+        return self._pass.state(self.cursor_field)
+
+    def _scan_slices(self, reading: Pass, calendars: list[str]) -> list[Json]:
+        return [self._slice(id, reading.read_from, reading.read_to) for id in calendars]
+
+    def _change_slices(self, reading: Pass, calendars: list[str]) -> Iterator[StreamSlice]:
+        for id in calendars:
+            values = self._slice(id, reading.read_from, reading.read_to)
+            yield make_slice(values, reading=reading)
+
+    @staticmethod
+    def _slice(calendar: str, start: int, end: int) -> Json:
+        return {"calendarId": calendar, "startTime": str(start), "endTime": str(end)}
+
+    def _finish_scan(self, reading: Pass) -> None:
+        """After the last slice of a scan, put what it has found into the state it leads to."""
+        if reading.slices_left == 0 and getattr(self, "_scan_pass", None) is reading:
+            self._scan_state.update(reading.state(self.cursor_field))
+
+    # -- range ----------------------------------------------------------------------------------
+
+    def _calendars(self) -> tuple[list[str], datetime]:
+        """Return the calendars to read, and HighLevel's time.
+
+        They are listed even if the configuration names them: that shows a name that is no
+        calendar's, and HighLevel's own clock.
+        """
+        response = self._get("calendars/", {"showDrafted": "true"})
+        listed = _calendar_ids(response)
+        chosen = self.config["provider"].get("calendar_ids") or None
+        for id in chosen or []:
+            if id not in listed:
+                LOGGER.warning(
+                    "Stream %s: the location lists no calendar %s; its events are asked for all "
+                    "the same. Correct provider.calendar_ids if it is a mistake.",
+                    self.name,
+                    id,
+                )
+        if not listed and not chosen:
+            LOGGER.warning("Stream %s: the location has no calendars.", self.name)
+        return list(dict.fromkeys(chosen or listed)), timestamps.server_time(response.headers)
+
+    def _start_date(self) -> int:
+        start = self.config.get("start_date")
+        return _millis(timestamps.parse(start)) if start else _BEFORE_EVERYTHING
+
+    def _start_of_changes(self, bound: datetime, now: datetime) -> int:
+        """A change after ``bound`` to an event that was not too old then lies after this moment."""
+        days = self.config["provider"].get("look_back_days")
+        if days is None:
+            return self._start_date()
+        return max(self._start_date(), _millis(min(bound, now)) - int(days) * _DAY)
+
+    def _end(self, now: datetime) -> int:
+        days = self.config["provider"].get("look_ahead_days")
+        return _millis(now) + int(365 if days is None else days) * _DAY
+
+    def _scope(self) -> str:
+        """Stands for the location and the choice of calendars that a state is about."""
+        provider = self.config["provider"]
+        chosen = sorted(set(provider.get("calendar_ids") or []))
+        return _digest([provider["location_id"], chosen])
+
+    # -- windows --------------------------------------------------------------------------------
+
+    def read_slice(self, stream_slice: StreamSlice) -> Iterable[Record]:
+        values = stream_slice.cursor_slice
+        start, end = int(values["startTime"]), int(values["endTime"])
+        # A slice that is left of a scan that was cut off belongs to no pass of this process.
+        scan = getattr(self, "_scan_pass", None) or Pass(start, end, "")
+        reading: Pass = stream_slice.extra_fields.get("reading") or scan
+        emitted: dict[str, str] = {}
+        for response in self._windows(reading, str(values["calendarId"]), start, end):
+            response.meetings_answer = {"events": reading.take(response, emitted)}  # type: ignore[attr-defined]
+            yield from self.records(response, stream_slice)
+        self._slice_done(reading)
+
+    def _slice_done(self, reading: Pass) -> None:
+        with reading.lock:
+            reading.slices_left -= 1
+        self._finish_scan(reading)
+
+    def _windows(
+        self, reading: Pass, calendar: str, first: int, end: int
+    ) -> Iterator[requests.Response]:
+        """Yield the answers that together cover a calendar from ``first`` to ``end``."""
+        width, total = reading.first_width(), 0
+        while end > first:
+            start = self._window_start(first, end, width)
+            rows = 0
+            for response in self._whole(calendar, start, end, self._first(reading, calendar)):
+                rows += len(_events(response))
+                yield response
+            total += rows
+            # From the density of this window, but carefully: the past may have been busier.
+            width = int((end - start) * min(8.0, _ROWS_PER_ANSWER / max(rows, 1)))
+            width = max(width, _DAY)
+            end = start
+        with reading.lock:
+            reading.largest = max(reading.largest, total)
+
+    @staticmethod
+    def _window_start(first: int, end: int, width: int) -> int:
+        start = max(first, end - width)
+        return first if start <= _BEFORE_HIGHLEVEL else start
+
+    @staticmethod
+    def _first(reading: Pass, calendar: str) -> requests.Response | None:
+        with reading.lock:
+            if reading.first_answer is None or reading.first_answer[0] != calendar:
+                return None
+            response, reading.first_answer = reading.first_answer[1], None
+            return response
+
+    def _ask_first(self, reading: Pass, calendars: list[str]) -> None:
+        """Ask for a calendar's first window; for another one's while none shows a stamp.
+
+        What was asked for in vain is asked for again later, as it is older than the bound now.
+        """
+        start = self._window_start(reading.read_from, reading.read_to, reading.first_width())
+        for calendar in calendars[:_CALENDARS_TO_TRY]:
+            if reading.begin(calendar, self._events_between(calendar, start, reading.read_to)):
+                return
+
+    def _whole(
+        self, calendar: str, start: int, end: int, known: requests.Response | None = None
+    ) -> Iterator[requests.Response]:
+        """Yield the answer for a window; if it may have been cut off, those for its halves too.
+
+        The window is cut at the median of the starts that were shown. An answer that was cut off
+        must then show other events in one of the halves; if it does, halving goes on.
+        """
+        whole = known or self._events_between(calendar, start, end)
+        yield whole
+        rows = list(_events(whole))
+        middle = _middle(rows, start, end)
+        if not rows or len(rows) % _SUSPICIOUS or middle is None:
+            return
+        shown = {row.get("id") for row in rows}
+        windows = ((start, middle), (middle, end))
+        halves = [self._events_between(calendar, *window) for window in windows]
+        if all(row.get("id") in shown for half in halves for row in _events(half)):
+            return
+        LOGGER.info(
+            "Stream %s: HighLevel cut an answer off at %d events; reading shorter windows.",
+            self.name,
+            len(rows),
+        )
+        for window, half in zip(windows, halves):
+            yield from self._whole(calendar, *window, known=half)
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def _events_between(self, calendar: str, start: int, end: int) -> requests.Response:
+        window = {"calendarId": calendar, "startTime": str(start), "endTime": str(end)}
+        response = self._get(None, window)
+        for row in _events(response):
+            if not isinstance(row, dict) or not row.get("id"):
+                raise self.unexpected(
+                    "an event in HighLevel's answer is no object or has no id, so it cannot be "
+                    "stored. The stream was stopped rather than leaving it out."
+                )
+        return response
+
+    def _get(self, path: str | None, params: Mapping[str, str]) -> requests.Response:
+        location = {"locationId": self.config["provider"]["location_id"]}
+        response = self.ask({**location, **params}, path=path)
+        if answer(response) is None:
+            raise _config_error(
+                f"HighLevel, {self.name}: there is no such calendar or endpoint (404). Check "
+                "provider.calendar_ids, and leave base_url at its default."
+            )
+        return response
+
+
+@dataclass
+class AppointmentsSync(EventsSync):
+    """Reads the single appointment of every event that has changed.
+
+    Changes are found as ``EventsSync`` finds them, with a state of its own. Slices are batches of
+    events; a saved slice is the window of start time that its events lie in, so that a state
+    stays small, and is listed again after an interruption.
+    """
+
+    def __post_init__(self, parameters: Mapping[str, Any]) -> None:
+        super().__post_init__(parameters)
+        self._batches: dict[tuple[str, str, str], list[str]] = {}
+        self._gone = 0
+        self._gone_lock = threading.Lock()
+
+    def _scan_slices(self, reading: Pass, calendars: list[str]) -> list[Json]:
+        slices: list[Json] = []
+        for values, ids in self._changed(reading, calendars):
+            slices.append(values)
+            self._batches[_key(values)] = ids
+        return slices
+
+    def _change_slices(self, reading: Pass, calendars: list[str]) -> Iterator[StreamSlice]:
+        for values, ids in self._changed(reading, calendars):
+            yield make_slice(values, ids=ids)
+
+    def _changed(self, reading: Pass, calendars: list[str]) -> Iterator[tuple[Json, list[str]]]:
+        for calendar in calendars:
+            starts: dict[str, int] = {}
+            emitted: dict[str, str] = {}
+            windows = self._windows(reading, calendar, reading.read_from, reading.read_to)
+            for response in windows:
+                for row in reading.take(response, emitted):
+                    start = _start(row)
+                    starts[str(row["id"])] = reading.read_from if start is None else start
+            ids = sorted(starts, key=lambda id: (starts[id], id))
+            for number in range(0, len(ids), _IDS_PER_SLICE):
+                batch = ids[number : number + _IDS_PER_SLICE]
+                yield self._slice(calendar, starts[batch[0]], starts[batch[-1]]), batch
+
+    def read_slice(self, stream_slice: StreamSlice) -> Iterable[Record]:
+        values = stream_slice.cursor_slice
+        ids = stream_slice.extra_fields.get("ids") or self._batches.pop(_key(values), None)
+        for id in self._listed_again(values) if ids is None else ids:
+            response = self.ask({}, path=f"calendars/events/appointments/{_quoted(id)}")
+            if answer(response) is None:
+                self._count_gone()
+                continue
+            yield from self.records(response, stream_slice)
+        scan = getattr(self, "_scan_pass", None)
+        if scan is not None and "ids" not in stream_slice.extra_fields:
+            self._slice_done(scan)
+
+    def _listed_again(self, values: Mapping[str, Any]) -> list[str]:
+        start, end = int(values["startTime"]), int(values["endTime"])
+        found: dict[str, None] = {}
+        for response in self._whole(str(values["calendarId"]), start, end + 1):
+            for row in _events(response):
+                begins = _start(row)
+                if begins is None or start <= begins <= end:
+                    found[str(row["id"])] = None
+        return list(found)
+
+    def _count_gone(self) -> None:
+        with self._gone_lock:
+            self._gone += 1
+            LOGGER.info(
+                "Stream %s: %d appointments were listed and are gone by now (404); skipped.",
+                self.name,
+                self._gone,
+            )
+
+
+@dataclass
+class AppointmentExtractor(RecordExtractor):
+    """Takes the one appointment out of its envelope: ``appointment``, ``event`` or none at all."""
+
+    def extract_records(self, response: requests.Response) -> Iterable[Mapping[str, Any]]:
+        body = answer(response)
+        record = body
+        for envelope in ("appointment", "event"):
+            if isinstance(body, dict) and envelope in body:
+                record = body[envelope]
+                break
+        if not isinstance(record, dict) or not record.get("id"):
+            raise AirbyteTracedException(
+                message="HighLevel answered for a single appointment with no appointment that has "
+                "an id. The stream was stopped rather than leaving it out.",
+                internal_message="keys: " + ", ".join(sorted(map(str, body))[:20]),
+                failure_type=FailureType.transient_error,
+            )
+        if record is body:
+            record = {key: value for key, value in body.items() if key != "traceId"}
+        yield record
+
+
+@dataclass
+class EventFields(RecordTransformation):
+    """Fills ``appointmentStatus`` from its misspelt twin, and makes ``isRecurring`` a boolean.
+
+    ``appoinmentStatus`` and a legacy ``status`` were observed in place of ``appointmentStatus``;
+    the specification's example of ``isRecurring`` is the text "true".
+    """
+
+    def transform(
+        self,
+        record: MutableMapping[str, Any],
+        config: Mapping[str, Any] | None = None,
+        stream_state: Mapping[str, Any] | None = None,
+        stream_slice: StreamSlice | None = None,
+    ) -> None:
+        if not record.get("appointmentStatus"):
+            status = record.get("appoinmentStatus") or record.get("status")
+            if status:
+                record["appointmentStatus"] = status
+        recurring = record.get("isRecurring")
+        if isinstance(recurring, str) and recurring.lower() in ("true", "false"):
+            record["isRecurring"] = recurring.lower() == "true"
+
+
+# -- small things --------------------------------------------------------------------------------
+
+
+def _events(response: requests.Response) -> list[Json]:
+    rows: list[Json] = answer(response).get("events") or []
+    return rows
+
+
+def _calendar_ids(response: requests.Response) -> list[str]:
+    body = answer(response)
+    calendars = body.get("calendars") if isinstance(body, dict) else None
+    if not isinstance(calendars, list) or not all(
+        isinstance(calendar, dict) and calendar.get("id") for calendar in calendars
+    ):
+        raise AirbyteTracedException(
+            message="HighLevel's list of calendars has another shape than documented. Nothing can "
+            "be read safely; run the sync again, and report this if it stays.",
+            internal_message="GET /calendars/: 'calendars' is not a list of objects with ids",
+            failure_type=FailureType.transient_error,
+        )
+    # Active ones first: the first answer of a pass should be one with recent changes.
+    calendars.sort(key=lambda calendar: calendar.get("isActive") is False)
+    return [str(calendar["id"]) for calendar in calendars]
+
+
+def _stamp(row: Json) -> datetime | None:
+    return timestamps.parse_or_none(row.get("dateUpdated"))
+
+
+def _not_future(stamps: list[datetime | None], response: requests.Response) -> list[datetime]:
+    """The stamps up to HighLevel's ``Date`` header, which has whole seconds."""
+    latest = timestamps.server_time(response.headers) + timedelta(seconds=1)
+    return [stamp for stamp in stamps if stamp is not None and stamp < latest]
+
+
+def _start(row: Json) -> int | None:
+    moment = timestamps.parse_or_none(row.get("startTime"))
+    return None if moment is None else _millis(moment)
+
+
+def _middle(rows: list[Json], start: int, end: int) -> int | None:
+    """Where to cut a window: just after the median start, so that each half has rows."""
+    starts = sorted(begins for row in rows if (begins := _start(row)) is not None)
+    median = starts[len(starts) // 2] if starts else (start + end) // 2
+    for cut in (median + 1, median):
+        if start < cut < end:
+            return cut
+    return None
+
+
+def _millis(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _fingerprint(row: Json) -> str:
+    return _digest(row)
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.blake2b(text.encode("ascii"), digest_size=6).hexdigest()
+
+
+def _quoted(id: str) -> str:
+    return quote(id, safe="")
+
+
+def _key(values: Mapping[str, Any]) -> tuple[str, str, str]:
+    return values["calendarId"], values["startTime"], values["endTime"]
+
+
+def _config_error(message: str) -> AirbyteTracedException:
+    return AirbyteTracedException(
+        message=message, internal_message=message, failure_type=FailureType.config_error
+    )
