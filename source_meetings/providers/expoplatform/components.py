@@ -44,7 +44,7 @@ _PASSES = ("created_from", "last_modified_from")
 class Seen:
     """The newest creation and modification on some rows; no stamp from the future counts."""
 
-    limit: datetime | None = None
+    limit: datetime
     count: int = 0
     newest: dict[str, datetime] = field(default_factory=dict)
 
@@ -60,7 +60,7 @@ class Seen:
         if moment is None:
             return
         at = moment.at_the_earliest
-        if self.limit is not None and at > self.limit:
+        if at > self.limit:
             return
         self.newest[filter_name] = max(at, self.newest.get(filter_name, at))
 
@@ -160,15 +160,33 @@ class ParticipantsSync(Sync):
                 return
             self._begun.add(event_id)
         known: Json = stream_slice.extra_fields.get("known") or {}
+        try:
+            yield from self._read_event(event_id, values, known, stream_slice)
+        except _StateAhead as ahead:
+            LOGGER.warning(
+                "Stream %s: the saved state of event %d is ahead of ExpoPlatform's clock (%s); "
+                "reading the event from the start.",
+                self.name,
+                event_id,
+                ahead,
+            )
+            yield from self._read_event(event_id, self._start_bounds(), {}, stream_slice)
+
+    def _read_event(
+        self, event_id: int, bounds: Mapping[str, Any], known: Json, stream_slice: StreamSlice
+    ) -> Iterable[Record]:
         start = timestamps.parse_or_none(self.config.get("start_date"))
         newest: dict[str, datetime] = {}
         safe: dict[str, datetime | None] = {}
         emitted: dict[tuple[str, str], int] = {}
-        passes: list[str | None] = [name for name in _PASSES if values.get(name)]
+        passes: list[str | None] = [name for name in _PASSES if bounds.get(name)]
         for name in passes or [None]:
+            bound = timestamps.parse(bounds[name]) if name else None
             first: Seen | None = None
-            for response, records in self._read_pass(event_id, name, stream_slice):
+            for response, records in self._read_pass(event_id, name, bound, stream_slice):
                 on_page = Seen(limit=timestamps.server_time(response.headers))
+                if known and bound and bound > on_page.limit + timedelta(days=1):
+                    raise _StateAhead(timestamps.iso(on_page.limit))
                 for record in records:
                     on_page.add(record["raw"])
                     if start and _is_before(record, start):
@@ -183,17 +201,19 @@ class ParticipantsSync(Sync):
                 if first is None:
                     first = on_page
                     for filter_name in [name] if name else _PASSES:
-                        safe[filter_name] = self._safe(filter_name, first, known)
+                        safe[filter_name] = self._safe(filter_name, first, bound, known)
         self._reached[str(event_id)] = self._event_state(known, safe, newest)
 
-    def _safe(self, filter_name: str, first: Seen, known: Json) -> datetime | None:
+    @staticmethod
+    def _safe(
+        filter_name: str, first: Seen, bound: datetime | None, known: Json
+    ) -> datetime | None:
         """The moment up to which nothing is left to read once the walk that began here is over."""
-        assert first.limit is not None
         stamps = [
             moment
             for moment in (
                 first.newest.get(filter_name),
-                _moment(known, filter_name),
+                bound,
                 _moment(known, _seen(filter_name)),
             )
             if moment is not None
@@ -226,15 +246,20 @@ class ParticipantsSync(Sync):
     # -- one pass: all pages of one filter --------------------------------------------------------
 
     def _read_pass(
-        self, event_id: int, filter_name: str | None, stream_slice: StreamSlice
+        self,
+        event_id: int,
+        filter_name: str | None,
+        bound: datetime | None,
+        stream_slice: StreamSlice,
     ) -> Iterator[tuple[requests.Response, list[Record]]]:
         """Yield the pages of a pass; again from page 1 while totals say that rows slipped by.
 
-        Rows that vanish pull unread ones over the edge of a page that has been read.
+        Rows that vanish pull unread ones over the edge of a page that has been read. A total that
+        falls shows that at once, one that is greater than what was read shows it at the end.
+        Without totals, or when as many rows appear as vanish, nothing does.
         """
         params: dict[str, str] = {"event_id": str(event_id), **_BY_ACCOUNT}
-        if filter_name:
-            bound = timestamps.parse(stream_slice.cursor_slice[filter_name])
+        if filter_name and bound:
             bound -= timedelta(seconds=self.overlap_seconds)
             params[filter_name] = str(max(0, int(bound.timestamp())))
         keys: set[tuple[str, str]] = set()
@@ -243,9 +268,9 @@ class ParticipantsSync(Sync):
             walk = _Walk()
             yield from self._walk(params, walk, stream_slice)
             keys |= walk.keys
-            if not walk.fell and (walk.total is None or len(keys) >= walk.total):
+            if walk.total is None or len(keys) >= walk.total:
                 return
-            if not walk.fell and walk.keys == before:
+            if walk.keys == before:
                 LOGGER.warning(
                     "Stream %s: ExpoPlatform counts %s rows of event %s and lists %d, twice the "
                     "same ones; going by the list.",
@@ -257,7 +282,7 @@ class ParticipantsSync(Sync):
                 return
             before = walk.keys
         raise self.unexpected(
-            f"the meetings of event {event_id} kept vanishing while they were read, "
+            f"the meetings of event {event_id} kept changing places while they were read, "
             f"{self.most_walks} times over. Nothing was lost; run the sync again later."
         )
 
@@ -265,33 +290,47 @@ class ParticipantsSync(Sync):
         self, params: Mapping[str, str], walk: _Walk, stream_slice: StreamSlice
     ) -> Iterator[tuple[requests.Response, list[Record]]]:
         previous: set[tuple[str, str]] | None = None
-        for number in range(1, self.most_pages + 1):
+        number, size = 1, 0
+        for _ in range(self.most_pages):
             response = self.ask(params, page=number)
             page = self._page(response)
             records = list(self.records(response, stream_slice))
             keys = {(record["meeting_id"], record["account_id"]) for record in records}
+            fallen = (walk.total or 0) - page.total if page.total is not None else 0
+            if page.total is not None:
+                walk.total = page.total
+            walk.keys |= keys
+            yield response, records
+            if fallen > 0 and number > 1:
+                # So many rows are gone since the page before; unread ones moved up as many places.
+                number = max(1, number - -(-fallen // max(size, 1)))
+                previous = None
+                continue
             if not keys or keys == previous:  # beyond the end, or a server that repeats the end
                 return
-            previous = keys
-            walk.keys |= keys
-            if page.total is not None:
-                walk.fell |= walk.total is not None and page.total < walk.total
-                walk.total = page.total
-            yield response, records
-            if self._is_last(page, number, len(walk.keys)):
+            size = max(size, len(page.rows))
+            if self._is_last(page, number, size):
                 return
+            previous = keys
+            number += 1
         raise self.unexpected(f"ExpoPlatform goes on after {self.most_pages} pages.")
 
     @staticmethod
-    def _is_last(page: rows.Page, number: int, read: int) -> bool:
-        """Whether the totals say so; without totals only the page after the last one tells."""
+    def _is_last(page: rows.Page, number: int, size: int) -> bool:
+        """Whether the totals say so; without totals only the page after the last one tells.
+
+        ``size`` is that of the largest page so far: it may be smaller than what was asked for.
+        """
         if page.pages is not None:
             return number >= page.pages
         if page.total is None:
             return False
-        # A full first page with as many rows in total: it may be the page that is counted.
-        counted_page = number == 1 and len(page.rows) == page.total == _PAGE_SIZE
-        return read == page.total and not counted_page
+        read = (number - 1) * size + len(page.rows)
+        if len(page.rows) < size:
+            return read >= page.total
+        # A full page is the last one if the total says exactly that. If it has been exceeded, it
+        # counts something else (meetings, or the rows of this page), and says nothing.
+        return read == page.total and not (number == 1 and read == _PAGE_SIZE)
 
     def _page(self, response: requests.Response) -> rows.Page:
         try:
@@ -300,11 +339,14 @@ class ParticipantsSync(Sync):
             raise _unknown_shape(shape) from shape
 
 
+class _StateAhead(Exception):
+    """A saved moment lies in the provider's future; the words say what time it is there."""
+
+
 @dataclass
 class _Walk:
     keys: set[tuple[str, str]] = field(default_factory=set)
     total: int | None = None
-    fell: bool = False
 
 
 @dataclass
