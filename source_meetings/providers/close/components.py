@@ -63,6 +63,7 @@ _MEETING = "activity.meeting"
 _ACTIONS = ("updated", "created", "deleted", "scheduled", "started", "completed", "canceled")
 _EVENTS_A_PAGE = 50
 _LONGEST_URL = 1900
+_MOST_EVENTS_KEPT = 10_000
 _DIGEST_BYTES = 6
 _YEARS_PROBED = (1, 2, 4, 8, 16, 32)
 
@@ -76,6 +77,7 @@ class MeetingsSync(Sync):
     ``date_updated`` of the newest event known; these are Close's own stamps and are the watermarks,
     so that no two clocks are ever compared. ``seen`` holds digests of the meetings that were last
     seen in the window that every sync reads again: a row whose digest is there is not emitted.
+    ``events_seen``: the same for the events of the overlap, whose meetings were read already.
 
     ``windows``: slices of a first sync. ``overlap_minutes``: how late events become visible.
     ``log_days``: how far back the log is trusted to reach. ``days_back`` and ``days_ahead``: the
@@ -162,6 +164,7 @@ class MeetingsSync(Sync):
     def changes(self, state: Json) -> Iterator[StreamSlice]:
         self._next_state = dict(state)
         self._seen_before = _digests(state.get("seen"))
+        self._events_before = _digests(state.get("events_seen"))
         known = {
             action: moment
             for action in _ACTIONS
@@ -200,13 +203,18 @@ class MeetingsSync(Sync):
         shown_before = max(known.values(), default=None)
         before = shown_before
         self._clock_checked = False
+        read: dict[bytes, datetime] = {}
         for action in _ACTIONS:
             bound = known[action] - overlap if action in known else None
             newest = max(filter(None, (known.get(action), shown_before)), default=None)
             for event in self._events(action, bound, state):
-                moment = self._note(found, event)
+                digest = _digest([event.get("id"), event.get("date_updated")])
+                moment = self._note({} if digest in self._events_before else found, event)
                 if moment is not None:
                     newest = max(filter(None, (newest, min(moment, self._log_read_at))))
+                    # A deletion is looked at again: the row may have been shown a moment longer.
+                    if event.get("action") != "deleted":
+                        read[digest] = moment
             if self._log_is_closed:
                 return None
             if newest is not None:
@@ -215,7 +223,18 @@ class MeetingsSync(Sync):
         self._refuse_a_gap(state, before, shown_before)
         moments = {action: timestamps.iso(moment) for action, moment in known.items()}
         as_of = max(timestamps.parse(state[self.cursor_field]), self._log_read_at)
-        self._next_state.update({self.cursor_field: timestamps.iso(as_of), "events": moments})
+        overlapping = [
+            digest
+            for digest, moment in read.items()
+            if moment >= min(known.values(), default=moment) - overlap
+        ]
+        self._next_state.update(
+            {
+                self.cursor_field: timestamps.iso(as_of),
+                "events": moments,
+                "events_seen": _packed(overlapping[:_MOST_EVENTS_KEPT]),
+            }
+        )
         return found
 
     def _events(
@@ -400,7 +419,7 @@ class MeetingsSync(Sync):
         return bool(self._start_date and updated and updated < self._start_date)
 
     def _seen_state(self) -> Json:
-        return {"seen": base64.b64encode(b"".join(sorted(self._seen))).decode("ascii")}
+        return {"seen": _packed(self._seen)}
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -624,13 +643,17 @@ def _tombstone(event: Json, cursor_field: str) -> Json:
     }
 
 
-def _digest(row: Mapping[str, Any]) -> bytes:
+def _digest(row: Any) -> bytes:
     """Six bytes that are not the same for two versions of a row.
 
     Among 10,000 rows of the window, a change is overlooked once in 28 billion changes.
     """
-    text = orjson.dumps(dict(row), option=orjson.OPT_SORT_KEYS)
+    text = orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(text, digest_size=_DIGEST_BYTES).digest()
+
+
+def _packed(digests: Iterable[bytes]) -> str:
+    return base64.b64encode(b"".join(sorted(digests))).decode("ascii")
 
 
 def _digests(text: Any) -> set[bytes]:
