@@ -112,6 +112,7 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
         self._credentials: Mapping[str, Any] = provider.get("credentials") or provider
         self._token_url = str(provider.get("token_url") or self.token_url or "")
         self.renewable = self._credentials.get("auth_type") == "oauth2.0"
+        self.accepted: str | None = None  # the header value that was last answered well
 
     @property
     def auth_header(self) -> str:

@@ -32,6 +32,7 @@ from airbyte_cdk.sources.declarative.requesters.request_options import (
 )
 from airbyte_cdk.sources.streams.http import HttpClient
 from airbyte_cdk.sources.streams.http.error_handlers.response_models import ResponseAction
+from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings import timestamps
@@ -41,6 +42,7 @@ LOGGER = logging.getLogger("airbyte.source_meetings")
 
 _LONGEST_SINGLE_WAIT_SECONDS = 300.0
 _MOST_REDIRECTS = 5
+_MOST_RENEWALS = 5
 _RETRYABLE = (ResponseAction.RETRY, ResponseAction.RATE_LIMITED)
 
 
@@ -100,14 +102,24 @@ class ApiClient(HttpClient):
     ) -> requests.Response:
         started = time.monotonic()
         tries = 0
-        renewed = False
+        renewals = 0
+        auth = self._session.auth
         while True:
             attempt = self._try_once(request, request_kwargs)
+            sent = request.headers.get("Authorization")
             if attempt.problem is None:
                 assert attempt.response is not None
+                if isinstance(auth, ProviderAuthenticator):
+                    auth.accepted = sent
                 return attempt.response
-            if not renewed and self._renew_credentials(request, attempt):
-                renewed = True
+            # A token that has been good before has ended since; one that never was is refused.
+            if (
+                isinstance(auth, ProviderAuthenticator)
+                and renewals < _MOST_RENEWALS
+                and (renewals == 0 or auth.accepted == sent)
+                and self._renew_credentials(request, attempt)
+            ):
+                renewals += 1
                 continue
             tries += 1
             if not attempt.retry:
@@ -292,8 +304,8 @@ def _host(request: requests.PreparedRequest) -> str:
 
 
 def _excerpt(response: requests.Response) -> str:
-    """The provider's own words, short: error bodies hold no credentials, but may hold a page."""
-    return " ".join(response.text[:300].split())
+    """The provider's own words, short; providers and proxies may repeat credentials in them."""
+    return filter_secrets(" ".join(response.text.split()))[:300]
 
 
 def _shape(body: Any) -> str:

@@ -181,7 +181,7 @@ def _logs_to(printed: StringIO) -> Iterator[None]:
     handlers = [
         handler
         for handler in logging.getLogger().handlers + logging.getLogger("airbyte").handlers
-        if isinstance(handler, logging.StreamHandler)
+        if type(handler) is logging.StreamHandler  # pytest's own are subclasses
     ]
     streams = [handler.setStream(printed) for handler in handlers]
     try:

@@ -1,0 +1,27 @@
+"""What the tests share: a sandbox with a clock that stands still, and hypothesis' profiles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from sandbox import Sandbox
+
+# The same examples on every run, so that a red build is red on every machine. To search for new
+# ones: HYPOTHESIS_PROFILE=search.
+settings.register_profile(
+    "default", derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+)
+settings.register_profile(
+    "search", max_examples=300, deadline=None, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with Sandbox(clock="2026-06-01T00:00:00Z") as box:
+        yield box
