@@ -111,7 +111,7 @@ class Page:
 def snake_case(key: str) -> str:
     """``Meeting ID``, ``meetingId`` and ``meeting_id`` all become ``meeting_id``."""
     split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", key)
-    return re.sub(r"\W+|_+", "_", split).strip("_").lower()
+    return re.sub(r"[\W_]+", "_", split.lower()).strip("_")
 
 
 @lru_cache(maxsize=4096)
@@ -356,7 +356,8 @@ def _with_its_other_half(columns: Json, name: str, value: Any) -> Any:
         return value
     day = _DATE.fullmatch(date.strip())
     if day and _TIME_OF_DAY.fullmatch(time_of_day.strip()):
-        return f"{day.group(1)} {time_of_day.strip().zfill(5)}"
+        hour, _, rest = time_of_day.strip().partition(":")
+        return f"{day.group(1)} {hour.zfill(2)}:{rest}"
     return value
 
 

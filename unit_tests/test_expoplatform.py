@@ -1,0 +1,650 @@
+"""ExpoPlatform, against the sandbox over HTTP: what is asked for, and that the table is right."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sandbox import Sandbox
+from sandbox.expoplatform import KEY_STYLES, SHAPES, STAMP_STYLES
+from unit_tests.harness import Json, Output, Table, read, run_command, write_json
+
+STREAM = "expoplatform_meeting_participants"
+EXPORT = "/expoplatform/api/v2/meetings/export"
+NOW = 1_780_272_000  # 2026-06-01T00:00:00Z, where the sandbox's clock starts
+KEY = "4f1c0ffee4f1c0ffee4f1c0ffee4f1c0ffee4f1c"
+CREATED, MODIFIED = "[?&]created_from=", "[?&]last_modified_from="  # for hooks
+
+
+def config(box: Sandbox, events: tuple[int, ...] = (101,), **common: Any) -> Json:
+    provider = {
+        "name": "expoplatform",
+        "base_url": box.expoplatform.base_url,
+        "api_key": KEY,
+        "event_ids": list(events),
+    }
+    return {"provider": provider, **common}
+
+
+def whole(page: int = 1, event_id: int = 101, **more: str) -> dict[str, str]:
+    """The parameters of one page."""
+    return {
+        "event_id": str(event_id),
+        "page": str(page),
+        "per_page": "500",
+        "order": "ASC",
+        "order_by": "account_id",
+        **more,
+    }
+
+
+def asked(box: Sandbox) -> list[dict[str, str]]:
+    assert {request.path for request in box.requests} <= {EXPORT}
+    return [dict(request.params) for request in box.requests]
+
+
+def synced(
+    box: Sandbox, table: Table, state: list[Json] | None = None, *args: Any, **common: Any
+) -> list[Json]:
+    """One finished sync, loaded into the table; returns the state for the next one."""
+    output = read(config(box, *args, **common), state)
+    assert output.exit_code == 0, output.errors
+    assert output.statuses == {STREAM: "COMPLETE"}
+    table.load(output)
+    return output.last_states()
+
+
+def held(table: Table) -> dict[str, Json]:
+    return {
+        "|".join(map(str, key)): {name: value for name, value in row.items() if name in _COMPARED}
+        for key, row in table.rows.items()
+    }
+
+
+_COMPARED = (
+    "event_id",
+    "meeting_id",
+    "account_id",
+    "status",
+    "created_at",
+    "last_modified_at",
+    "modified_at",
+    "starts_at",
+)
+
+
+def assert_equal_to_truth(box: Sandbox, table: Table) -> None:
+    assert held(table) == box.expoplatform.truth()
+
+
+def row_of(box: Sandbox, page: int, place: int = 0, event_id: int = 101) -> Any:
+    """The row at a place of a page of the whole export."""
+    found = box.expoplatform._select({"event_id": event_id}, "ASC", "account_id")
+    return found[(page - 1) * 500 + place]
+
+
+# ---------------------------------------------------------------------- requests
+
+
+def test_a_first_sync_asks_for_whole_pages_by_account_and_for_nothing_else(box):
+    # Given two events, one of several pages
+    box.expoplatform.generate(101, 600)
+    box.expoplatform.generate(102, 10)
+    table = Table(STREAM)
+    # When they are synced for the first time
+    synced(box, table, None, (101, 102))
+    # Then each page was asked for once, with these parameters and no others
+    requests = asked(box)
+    assert [params for params in requests if params["event_id"] == "101"] == [
+        whole(1),
+        whole(2),
+        whole(3),
+    ]
+    assert [params for params in requests if params["event_id"] == "102"] == [whole(1, 102)]
+    assert {request.headers["authorization"] for request in box.requests} == {f"Basic {KEY}"}
+    # And the table is the truth
+    assert_equal_to_truth(box, table)
+
+
+def test_later_syncs_make_two_passes_and_never_send_both_filters_at_once(box):
+    # Given an event that was read
+    side = box.expoplatform
+    first = side.insert(accounts=[1, 2])
+    table = Table(STREAM)
+    state = synced(box, table)
+    # When one meeting is rescheduled and another one is made
+    box.clock.advance(hours=1)
+    side.reschedule(101, first)
+    side.insert(accounts=[3, 4])
+    box.forget_requests()
+    state = synced(box, table, state)
+    # Then one pass asked for the new and one for the modified, from two minutes before the
+    # newest stamp known, and neither has an end
+    bound = str(NOW - 120)
+    assert asked(box) == [whole(created_from=bound), whole(last_modified_from=bound)]
+    assert_equal_to_truth(box, table)
+    # And the next sync goes on from there
+    box.forget_requests()
+    synced(box, table, state)
+    bound = str(NOW + 3600 - 120)
+    assert asked(box) == [whole(created_from=bound), whole(last_modified_from=bound)]
+
+
+def test_a_quiet_sync_is_two_requests_and_next_to_no_rows(box):
+    # Given ten thousand rows that were read
+    box.expoplatform.generate(101, 4800)
+    table = Table(STREAM)
+    state = synced(box, table)
+    assert len(box.requests) == -(-len(box.expoplatform.rows) // 500)
+    # When nothing changes
+    for most in (100, 10, 10):
+        box.forget_requests()
+        output = read(config(box), state)
+        state = output.last_states()
+        # Then
+        assert len(box.requests) == 2
+        assert len(output.records()) <= most
+
+
+def test_without_totals_only_an_empty_page_is_the_end(box):
+    box.expoplatform.generate(101, 300)
+    box.expoplatform.totals = "none"
+    table = Table(STREAM)
+    synced(box, table)
+    assert asked(box) == [whole(1), whole(2), whole(3)]
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize("totals", ["none", "total_items", "total_pages"])
+def test_pages_smaller_than_asked_for_are_not_taken_for_the_last_one(box, totals):
+    # Given a server that caps its pages in silence
+    box.expoplatform.generate(101, 300)
+    box.expoplatform.page_cap = 100
+    box.expoplatform.totals = totals
+    table = Table(STREAM)
+    synced(box, table)
+    assert_equal_to_truth(box, table)
+    assert len(box.requests) == 7 + (totals == "none")
+
+
+@pytest.mark.parametrize("totals", ["none", "total_items", "total_pages"])
+@pytest.mark.parametrize("count", [500, 600])
+def test_a_server_that_repeats_its_last_page_does_not_loop(box, totals, count):
+    box.expoplatform.insert(accounts=range(1, count + 1))
+    box.expoplatform.repeat_last_page = True
+    box.expoplatform.totals = totals
+    table = Table(STREAM)
+    synced(box, table)
+    assert_equal_to_truth(box, table)
+    assert len(box.requests) <= 3
+
+
+def test_totals_that_count_something_else_do_not_end_the_pages(box):
+    # Given answers whose total is the number of meetings, not of rows
+    side = box.expoplatform
+    side.generate(101, 700)
+    plain = side._enveloped
+    side._enveloped = lambda rows, total, pages: plain(rows, 700, pages)  # type: ignore[method-assign]
+    table = Table(STREAM)
+    synced(box, table)
+    assert_equal_to_truth(box, table)
+
+
+def test_a_total_that_is_never_reached_ends_with_a_warning(box):
+    # Given a total that ignores filters, so that it is never reached
+    side = box.expoplatform
+    side.insert(accounts=[1, 2])
+    plain = side._enveloped
+    side._enveloped = lambda rows, total, pages: plain(rows, 900, pages)  # type: ignore[method-assign]
+    output = read(config(box))
+    assert output.exit_code == 0
+    assert len(output.records()) == 2
+    assert any("counts 900 rows of event 101 and lists 2" in line for line in output.logs)
+
+
+# ---------------------------------------------------------------------- shapes
+
+
+# Each shape with each style of keys and of times, spread over the totals to keep the number small.
+STYLES = list(itertools.product(KEY_STYLES, STAMP_STYLES))
+FORMS = [
+    (shape, ("none", "total_items")[(place + turn) % 2], *STYLES[(place + 5 * turn) % len(STYLES)])
+    for place, shape in enumerate(SHAPES)
+    for turn in range(2)
+] + [("data", "total_items", *style) for style in STYLES]
+
+
+@pytest.mark.parametrize(("shape", "totals", "key_style", "stamp_style"), FORMS)
+def test_every_shape_key_and_time_style_gives_the_same_table(
+    box, shape, totals, key_style, stamp_style
+):
+    side = box.expoplatform
+    side.generate(101, 8)
+    side.configure(shape=shape, totals=totals, key_style=key_style, stamp_style=stamp_style)
+    table = Table(STREAM)
+    state = synced(box, table)
+    assert_equal_to_truth(box, table)
+    # And a change is seen
+    box.clock.advance(minutes=10)
+    side.cancel(101, row_of(box, 1).meeting_id)
+    synced(box, table, state)
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize("zone_hours", [-11, 0, 3, 14])
+def test_changes_are_seen_whatever_zone_the_times_are_written_in(box, zone_hours):
+    # Given times without a zone
+    side = box.expoplatform
+    side.stamp_style, side.zone_hours = "plain", zone_hours
+    side.insert(accounts=[1, 2])
+    table = Table(STREAM)
+    state = synced(box, table)
+    for _ in range(3):
+        # When something changes
+        box.clock.advance(minutes=7)
+        side.cancel(101, row_of(box, 1).meeting_id)
+        side.insert(accounts=[3])
+        state = synced(box, table, state)
+        # Then it is seen
+        assert_equal_to_truth(box, table)
+
+
+def test_the_row_is_kept_as_it_came(box):
+    box.expoplatform.insert(accounts=[1], **{"Hall": {"Stand": 4}})
+    record = read(config(box)).records()[0]
+    assert record["raw"] == {
+        "Meeting ID": 70001,
+        "Account ID": 1,
+        "Status": "Pending",
+        "Hall": {"Stand": 4},
+        "Creation Time": NOW,
+        "Last Modified": NOW,
+        "Appointment Time": NOW + 7 * 86_400,
+    }
+    assert (record["event_id"], record["meeting_id"], record["account_id"]) == (101, "70001", "1")
+    assert record["hall"] == {"Stand": 4}
+
+
+@pytest.mark.parametrize(
+    ("body", "keys"),
+    [
+        ({"payload": [{"Meeting ID": "SECRET"}]}, "payload"),
+        ({"data": [{"Meeting ID": "SECRET", "Name": "SECRET"}]}, "Meeting ID, Name"),
+        ({"data": [{"Account ID": "SECRET", "Name": "SECRET"}]}, "Account ID, Name"),
+        ({"data": {"SECRETS": 1}}, "data"),
+        ({"success": False, "message": "SECRET", "data": []}, "data, message, success"),
+    ],
+)
+def test_an_unknown_shape_stops_the_stream_with_its_keys_and_no_values(box, body, keys):
+    # Given something that is not known
+    box.fault("export", kind="body", body=body)
+    # When it is read
+    output = read(config(box), debug=False)
+    # Then the stream fails, and says which keys it got
+    assert output.exit_code == 1
+    assert keys in output.errors[0]["message"]
+    assert "SECRET" not in json.dumps(output.messages)
+    assert output.records() == []
+
+
+# ---------------------------------------------------------------------- changes during a sync
+
+
+def test_a_row_that_changes_after_its_page_was_read_comes_with_the_next_sync(box):
+    # Given three pages
+    side = box.expoplatform
+    side.generate(101, 600)
+    table = Table(STREAM)
+    early, late = row_of(box, 1), row_of(box, 3)
+
+    def change(row: Any, minutes: int) -> Callable[[], None]:
+        def act() -> None:
+            box.clock.advance(minutes=minutes)
+            side.edit(101, row.meeting_id, row.account_id, status="Changed")
+
+        return act
+
+    # When a row of page 1 changes after it was read, and later one of page 3 before it is read
+    box.after("page=1&", 1, change(early, 30))
+    box.before("page=3&", 1, change(late, 30))
+    state = synced(box, table)
+    # Then the next sync has the first one, although the second one's stamp was newer
+    synced(box, table, state)
+    assert_equal_to_truth(box, table)
+
+
+def test_the_same_holds_when_stamps_lag_an_hour_behind_the_date_header(box):
+    box.expoplatform.stamp_lag = 3600
+    test_a_row_that_changes_after_its_page_was_read_comes_with_the_next_sync(box)
+
+
+def test_changes_during_the_passes_of_a_later_sync_come_with_the_one_after(box):
+    # Given a synced event with many changes
+    side = box.expoplatform
+    side.generate(101, 600)
+    table = Table(STREAM)
+    state = synced(box, table)
+    box.clock.advance(hours=1)
+    rows = list(side.rows.values())
+    for row in rows[:1100]:
+        side.edit(101, row.meeting_id, row.account_id, status="First")
+
+    def change(row: Any) -> Callable[[], None]:
+        def act() -> None:
+            box.clock.advance(minutes=10)
+            side.edit(101, row.meeting_id, row.account_id, status="Second")
+            side.insert(accounts=[int(row.account_id)])
+
+        return act
+
+    # When rows change at every step of the walks
+    box.after(CREATED, 1, change(rows[0]))
+    for number in range(1, 4):
+        box.after(MODIFIED, number, change(rows[number * 100]))
+        box.before(MODIFIED, number, change(rows[number * 100 + 50]))
+    state = synced(box, table, state)
+    # Then the next sync completes the table
+    synced(box, table, state)
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize("count", [1, 30, 700])
+def test_rows_that_vanish_do_not_push_others_out_of_sight(box, count):
+    # Given five pages
+    side = box.expoplatform
+    side.generate(101, 1200)
+    table = Table(STREAM)
+    doomed = [row_of(box, 1 + place // 500, place % 500) for place in range(count)]
+
+    def delete() -> None:
+        for row in doomed:
+            side.delete_participant(101, row.meeting_id, row.account_id)
+
+    # When rows that were read vanish, so that unread ones move to pages that were read
+    box.after("page=3&", 1, delete)
+    synced(box, table)
+    # Then nothing is missing, and only the vanished rows are left over
+    truth = box.expoplatform.truth()
+    rows = held(table)
+    assert {key: rows.get(key) for key in truth} == truth
+    gone = {"|".join(map(str, row.key)) for row in doomed}
+    assert set(rows) == set(truth) | gone
+    assert len(box.requests) <= 12
+
+
+def test_a_page_that_came_short_is_read_again(box):
+    # Given a page that lacks a row, with totals as if it were there
+    box.expoplatform.generate(101, 600)
+    box.fault("page=2&", kind="short_page", n=1)
+    table = Table(STREAM)
+    synced(box, table)
+    assert_equal_to_truth(box, table)
+
+
+def test_rows_that_keep_changing_places_end_with_an_error_that_says_so(box):
+    # Given a page that lacks another row at every try
+    box.expoplatform.generate(101, 300)
+    for number in range(1, 5):
+        box.fault("page=2&", number, kind="short_page", n=9 - number)
+        box.fault("page=1&", number, kind="short_page", n=9)
+    output = read(config(box))
+    assert output.exit_code == 1
+    assert "kept changing places while they were read, 4 times over" in output.errors[0]["message"]
+
+
+# ---------------------------------------------------------------------- state
+
+
+def test_the_state_of_an_event_is_taken_over_after_both_passes_only(box):
+    # Given a synced event and a change
+    side = box.expoplatform
+    side.insert(accounts=[1, 2])
+    table = Table(STREAM)
+    state = synced(box, table)
+    box.clock.advance(hours=1)
+    side.cancel(101, "70001")
+    side.insert(accounts=[3])
+    # When the second pass fails
+    box.fault(MODIFIED, kind="status", status=403)
+    output = read(config(box), state)
+    table.load(output)
+    assert output.exit_code == 1
+    # Then no state goes beyond what there was
+    before = state[0]["stream"]["stream_state"]
+    assert [one["stream"]["stream_state"] for one in output.states] in ([], [before])
+    # And the next sync has it all
+    synced(box, table, output.last_states() or state)
+    assert_equal_to_truth(box, table)
+
+
+def test_an_event_that_is_new_in_the_configuration_is_read_whole_and_the_others_are_not(box):
+    side = box.expoplatform
+    side.insert(101, accounts=[1, 2])
+    side.insert(102, accounts=[3, 4])
+    table = Table(STREAM)
+    state = synced(box, table, None, (101,))
+    box.forget_requests()
+    state = synced(box, table, state, (101, 102))
+    bound = str(NOW - 120)
+    requests = asked(box)
+    assert [params for params in requests if params["event_id"] == "102"] == [whole(1, 102)]
+    assert [params for params in requests if params["event_id"] == "101"] == [
+        whole(created_from=bound),
+        whole(last_modified_from=bound),
+    ]
+    assert_equal_to_truth(box, table)
+    assert set(state[0]["stream"]["stream_state"]["events"]) == {"101", "102"}
+
+
+def test_an_interrupted_first_sync_goes_on_with_the_events_that_are_left(box):
+    # Given two events, the second of which fails
+    side = box.expoplatform
+    side.generate(101, 20)
+    side.generate(102, 20)
+    box.fault("event_id=102&", kind="status", status=403)
+    table = Table(STREAM)
+    output = read(config(box, (101, 102)))
+    table.load(output)
+    assert output.exit_code == 1
+    scan = output.state_of(STREAM)["scan"]
+    assert scan["pending"] == [{"event_id": 102}]
+    # When the first one changes and the sync is repeated
+    box.clock.advance(hours=1)
+    side.cancel(101, row_of(box, 1).meeting_id)
+    box.forget_requests()
+    synced(box, table, output.last_states(), (101, 102))
+    # Then the second one is read whole, once, and the first one by its changes
+    requests = asked(box)
+    assert [params for params in requests if params["event_id"] == "102"] == [whole(1, 102)]
+    first = [params for params in requests if params["event_id"] == "101"]
+    assert [set(params) - set(whole()) for params in first] == [
+        {"created_from"},
+        {"last_modified_from"},
+    ]
+    assert_equal_to_truth(box, table)
+
+
+def test_an_event_without_meetings_is_read_whole_until_it_has_some(box):
+    table = Table(STREAM)
+    state = synced(box, table)
+    assert state[0]["stream"]["stream_state"]["events"] == {"101": {}}
+    box.expoplatform.insert(accounts=[1])
+    box.forget_requests()
+    synced(box, table, state)
+    assert asked(box) == [whole()]
+    assert_equal_to_truth(box, table)
+
+
+def test_a_stamp_from_the_future_does_not_hide_what_comes(box):
+    # Given a row that was modified in ten years
+    side = box.expoplatform
+    side.insert(accounts=[1, 2])
+    side.edit(101, "70001", 1, modified=NOW + 10 * 365 * 86_400)
+    table = Table(STREAM)
+    state = synced(box, table)
+    # When another one changes
+    box.clock.advance(hours=1)
+    side.cancel(101, "70001", 2)
+    synced(box, table, state)
+    # Then it is seen
+    assert_equal_to_truth(box, table)
+
+
+def test_a_state_from_the_future_is_not_believed(box):
+    side = box.expoplatform
+    side.insert(accounts=[1, 2])
+    table = Table(STREAM)
+    state = synced(box, table)
+    for known in state[0]["stream"]["stream_state"]["events"].values():
+        known.update(dict.fromkeys(known, "2036-01-01T00:00:00Z"))
+    side.cancel(101, "70001")
+    output = read(config(box), state)
+    table.load(output)
+    assert_equal_to_truth(box, table)
+    assert any("is ahead of ExpoPlatform's clock" in line for line in output.logs)
+    assert output.state_of(STREAM)["modified_at"] < "2026-06-02"
+
+
+def test_rows_without_stamps_are_followed_by_the_providers_clock(box):
+    # Given rows whose times cannot be read
+    side = box.expoplatform
+    side.insert(accounts=[1])
+    plain = side._stamp
+    side._stamp = lambda stem, whole, seconds: {whole: "yesterday"}  # type: ignore[method-assign]
+    table = Table(STREAM)
+    state = synced(box, table)
+    box.clock.advance(hours=1)
+    side.cancel(101, "70001")
+    box.forget_requests()
+    synced(box, table, state)
+    bound = str(NOW - 120)
+    assert asked(box) == [whole(created_from=bound), whole(last_modified_from=bound)]
+    assert [row["status"] for row in held(table).values()] == ["Cancelled"]
+    side._stamp = plain  # type: ignore[method-assign]
+
+
+def test_a_start_date_leaves_out_what_was_last_changed_before(box):
+    # Given an old meeting, an old one that was modified since, and a new one
+    side = box.expoplatform
+    old = side.insert(accounts=[1])
+    changed = side.insert(accounts=[2])
+    box.clock.advance(days=10)
+    side.cancel(101, changed)
+    new = side.insert(accounts=[3])
+    table = Table(STREAM)
+    # When it is synced from a start date on
+    state = synced(box, table, start_date="2026-06-05T00:00:00Z")
+    # Then the old one is not there, and was not asked for
+    assert {key[1] for key in table.rows} == {changed, new}
+    bound = str(NOW + 4 * 86_400 - 120)
+    assert asked(box) == [whole(created_from=bound), whole(last_modified_from=bound)]
+    # And it comes when it changes
+    side.cancel(101, old)
+    synced(box, table, state, start_date="2026-06-05T00:00:00Z")
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize("inclusive", [True, False])
+def test_bounds_may_be_inclusive_or_not(box, inclusive):
+    # Given a change in the second of the newest stamp
+    side = box.expoplatform
+    side.inclusive = inclusive
+    side.insert(accounts=[1, 2])
+    table = Table(STREAM)
+    state = synced(box, table)
+    side.cancel(101, "70001")
+    side.insert(accounts=[3])
+    synced(box, table, state)
+    assert_equal_to_truth(box, table)
+
+
+# ---------------------------------------------------------------------- check and errors
+
+
+def check(box: Sandbox, *args: Any) -> tuple[str, str]:
+    output: Output = run_command(["check", "--config", write_json(config(box, *args))])
+    status = output.of("CONNECTION_STATUS")[0]["connectionStatus"]
+    assert KEY not in json.dumps(output.messages)
+    return status["status"], status.get("message", "")
+
+
+def test_check_asks_for_one_row_of_each_event(box):
+    assert check(box, (101, 102)) == ("SUCCEEDED", "")
+    assert asked(box) == [{"event_id": event_id, "per_page": "1"} for event_id in ("101", "102")]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_check_and_read_name_the_event_that_the_key_cannot_see(box, status):
+    box.expoplatform.keys = {KEY: {101}}
+    box.expoplatform.hidden_status = status
+    result, message = check(box, (101, 7))
+    assert result == "FAILED"
+    assert "event 7" in message
+    assert "event_ids" in message
+    output = read(config(box, (101, 7)))
+    assert output.exit_code == 1
+    error = output.errors[0]
+    assert error["failure_type"] == "config_error"
+    assert "event 7" in error["message"]
+
+
+def test_a_refused_key_is_said_to_be_switched_off_after_the_show(box):
+    box.expoplatform.switched_off = {KEY}
+    result, message = check(box)
+    assert result == "FAILED"
+    assert "switched off after each show" in message
+    assert "provider.api_key" in message
+
+
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [
+        ({"kind": "status", "status": 429, "headers": {"retry-after": "0"}}, 2),
+        ({"kind": "status", "status": 503, "headers": {"retry-after": "0"}}, 2),
+        ({"kind": "drop"}, 1),
+        ({"kind": "cut"}, 1),
+        ({"kind": "half_json"}, 1),
+        ({"kind": "html"}, 1),
+    ],
+)
+def test_what_passes_is_tried_again(box, fault, times):
+    box.expoplatform.insert(accounts=[1, 2])
+    box.fault("export", times=times, **fault)
+    table = Table(STREAM)
+    synced(box, table)
+    assert_equal_to_truth(box, table)
+    assert len(box.requests) == times + 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"event_ids": []}, "provider.event_ids"),
+        ({"event_ids": ["101"]}, "provider.event_ids.0"),
+        ({"event_ids": [1, 1]}, "provider.event_ids"),
+        ({"api_key": "SECRET KEY"}, "provider.api_key"),
+        ({"base_url": "http://api.example.com"}, "provider.base_url"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_refused_by_its_field(box, changes, field):
+    bad = config(box)
+    bad["provider"].update(changes)
+    output = run_command(["check", "--config", write_json(bad)])
+    status = output.of("CONNECTION_STATUS")[0]["connectionStatus"]
+    assert status["status"] == "FAILED"
+    assert status["message"].startswith(f"Configuration: {field} ")
+    assert "SECRET" not in json.dumps(output.messages)
+    assert box.requests == []
+
+
+@pytest.mark.parametrize("ending", ["/", "/api/v2", "/api/v2/"])
+def test_a_base_url_may_end_in_what_people_copy_along(box, ending):
+    box.expoplatform.insert(accounts=[1])
+    odd = config(box)
+    odd["provider"]["base_url"] += ending
+    assert len(read(odd).records()) == 1
+    assert asked(box) == [whole()]

@@ -1,0 +1,263 @@
+"""What is made of an ExpoPlatform answer, whose shape is documented nowhere."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from source_meetings import timestamps
+from source_meetings.providers.expoplatform.rows import (
+    UnknownShape,
+    moment,
+    normalise,
+    read_page,
+    snake_case,
+    stamps,
+)
+
+ROW = {"Meeting ID": 7, "Account ID": 5}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=5,
+)
+MOMENTS = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2090, 1, 1)).map(
+    lambda at: at.replace(microsecond=0, tzinfo=timezone.utc)
+)
+
+
+# ---------------------------------------------------------------------- envelopes
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [ROW],
+        {"data": [ROW]},
+        {"items": [ROW]},
+        {"meetings": [ROW]},
+        {"results": [ROW]},
+        {"rows": [ROW]},
+        {"records": [ROW]},
+        {"result": [ROW]},
+        {"Data": [ROW]},
+        {"data": {"items": [ROW]}},
+        {"result": {"meetings": [ROW], "total": 1}},
+        {"data": {"0": ROW}},
+        {"data": {"meetings": {"17": ROW}}},
+        {"0": ROW},
+        {"status": "ok", "errors": [], "data": [ROW]},
+    ],
+)
+def test_rows_are_found_wherever_they_are_plausible(body):
+    assert read_page(body).rows == [ROW]
+
+
+@pytest.mark.parametrize("body", [[], {"data": []}, {"data": {}}, {"data": None, "total": 0}])
+def test_no_rows_is_an_answer_too(body):
+    assert read_page(body).rows == []
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ({"payload": [ROW], "secret value": 1}, "payload, secret value"),
+        ({}, "keys"),
+        ({"data": None}, "data"),
+        ({"data": "SECRET"}, "data"),
+        ({"data": {"other": [ROW]}}, "data"),
+        ({"data": ["SECRET"]}, "no object (str)"),
+        ("SECRET", "no object (str)"),
+        (None, "no object (NoneType)"),
+        ({"success": False, "data": []}, "data, success"),
+        ({"errors": ["SECRET"], "data": []}, "data, errors"),
+        ({"status": "error", "data": []}, "data, status"),
+    ],
+)
+def test_anything_else_is_an_error_with_its_keys_and_without_its_values(body, shown):
+    with pytest.raises(UnknownShape) as error:
+        read_page(body)
+    assert shown in str(error.value)
+    assert "SECRET" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("around", "total", "pages"),
+    [
+        ({}, None, None),
+        ({"total_items": 12, "total_pages": 3}, 12, 3),
+        ({"totalItems": "12"}, 12, None),
+        ({"meta": {"total": 12, "last_page": 3}}, 12, 3),
+        ({"pagination": {"total_count": 12}}, 12, None),
+        ({"total": True, "pages": -1}, None, None),
+    ],
+)
+def test_totals_are_read_where_they_are_present(around, total, pages):
+    page = read_page({"data": [], **around})
+    assert (page.total, page.pages) == (total, pages)
+
+
+@given(JSON)
+def test_any_json_at_all_is_a_page_of_objects_or_an_unknown_shape(body):
+    try:
+        page = read_page(body)
+    except UnknownShape:
+        return
+    assert all(isinstance(row, dict) for row in page.rows)
+
+
+# ---------------------------------------------------------------------- keys
+
+
+@pytest.mark.parametrize(
+    "key", ["Meeting ID", "meeting_id", "meetingId", "meetingID", "MeetingId", " meeting-id "]
+)
+def test_a_key_has_one_name_however_it_is_written(key):
+    assert snake_case(key) == "meeting_id"
+    record = normalise({key: 7, "account_id": 5}, 101)
+    assert record["meeting_id"] == "7"
+
+
+def test_columns_keep_their_values_under_snake_case_and_the_row_stays_whole():
+    raw = {**ROW, "Status": "Confirmed", "Hall & Stand": {"Hall": 4}, "event_id": "x", "!": 1}
+    assert normalise(raw, 101) == {
+        "event_id": 101,
+        "meeting_id": "7",
+        "account_id": "5",
+        "status": "Confirmed",
+        "hall_stand": {"Hall": 4},
+        "created_at": None,
+        "last_modified_at": None,
+        "modified_at": None,
+        "starts_at": None,
+        "ends_at": None,
+        "raw": raw,
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "account"),
+    [
+        ({"account_id": 5, "email": "a@b.c"}, "5"),
+        ({"account_id": None, "Account Email": "a@b.c"}, "a@b.c"),
+        ({"account_id": "", "email": "a@b.c"}, "a@b.c"),
+        ({"account": {"id": 5}}, "5"),
+        ({"participant": {"email": "a@b.c"}}, "a@b.c"),
+        ({"accountId": 0}, "0"),
+    ],
+)
+def test_the_participant_is_the_account_or_else_the_address(row, account):
+    assert normalise({"meeting_id": 7, **row}, 101)["account_id"] == account
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"account_id": "SECRET", "name": "SECRET"},
+        {"meeting_id": None, "account_id": "SECRET"},
+        {"meeting_id": " ", "account_id": "SECRET"},
+        {"meeting_id": {"id": 1}, "account_id": "SECRET"},
+        {"meeting_id": "SECRET", "name": "SECRET"},
+        {"meeting_id": True, "account_id": "SECRET"},
+    ],
+)
+def test_a_row_without_a_meeting_or_a_participant_is_an_error_with_its_keys(row):
+    with pytest.raises(UnknownShape) as error:
+        normalise(row, 101)
+    assert all(key in str(error.value) for key in row)
+    assert "SECRET" not in str(error.value)
+
+
+# ---------------------------------------------------------------------- times
+
+AT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=timezone.utc)
+SECONDS = int(AT.timestamp())
+
+
+@pytest.mark.parametrize(
+    ("value", "zoned"),
+    [
+        (SECONDS, True),
+        (float(SECONDS), True),
+        (str(SECONDS), True),
+        (SECONDS * 1000, True),
+        (str(SECONDS * 1000), True),
+        ("2026-05-04T03:02:01Z", True),
+        ("2026-05-04T03:02:01.000Z", True),
+        ("2026-05-04T05:02:01+02:00", True),
+        ("2026-05-04T05:02:01+0200", True),
+        ("2026-05-04 03:02:01 UTC", True),
+        ("2026-05-04 03:02:01", False),
+        ("2026-05-04T03:02:01", False),
+        (" 2026-05-04 03:02:01 ", False),
+    ],
+)
+def test_times_are_read_however_they_are_written(value, zoned):
+    found = moment(value)
+    assert found is not None
+    assert (found.at, found.zoned) == (AT, zoned)
+    assert found.at_the_earliest == (AT if zoned else AT - timedelta(hours=14))
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", 0, "0", -1, True, "0000-00-00 00:00:00", "now", "10:30", [], {}, 1e300]
+)
+def test_what_names_no_time_is_none(value):
+    assert moment(value) is None
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"Creation Date": "2026-05-04", "Creation Time": "03:02:01"},
+        {"creation_date": "2026-05-04", "creation_time": "3:02:01"},
+        {"created_date": "2026-05-04 00:00:00", "created_time": "03:02:01"},
+        {"Creation Date": "2026-05-04 03:02:01"},
+        {"Creation Date": "x", "created_at": SECONDS},
+    ],
+)
+def test_a_date_and_a_time_apart_are_one_moment(row):
+    created, _ = stamps({**ROW, **row})
+    assert created is not None
+    assert created.at == AT
+
+
+@given(MOMENTS, MOMENTS, st.sampled_from(["epoch", "text", "ms", "iso", "plain", "apart"]))
+def test_modified_at_is_the_later_of_the_two_in_every_style(created, modified, style):
+    def write(stem: str, whole: str, at: datetime) -> dict[str, Any]:
+        if style == "apart":
+            return {f"{stem} Date": f"{at:%Y-%m-%d}", f"{stem} Time": f"{at:%H:%M:%S}"}
+        styles: dict[str, Any] = {
+            "epoch": int(at.timestamp()),
+            "text": str(int(at.timestamp())),
+            "ms": int(at.timestamp() * 1000),
+            "iso": at.isoformat(),
+            "plain": f"{at:%Y-%m-%d %H:%M:%S}",
+        }
+        return {whole: styles[style]}
+
+    raw = {
+        **ROW,
+        **write("Creation", "Creation Time", created),
+        **write("Last Modified", "Last Modified", modified),
+    }
+    record = normalise(raw, 101)
+    # "ms" cannot be told from seconds before 1973, which none of these are
+    assert record["created_at"] == timestamps.iso(created)
+    assert record["last_modified_at"] == timestamps.iso(modified)
+    assert record["modified_at"] == timestamps.iso(max(created, modified))
+
+
+@given(st.dictionaries(st.text(max_size=12), JSON, max_size=6))
+def test_any_row_is_normalised_whole_or_refused(columns):
+    raw = {**columns, **ROW}
+    record = normalise(raw, 101)
+    assert record["raw"] == raw
+    assert (record["event_id"], record["meeting_id"], record["account_id"]) == (101, "7", "5")
+    for name in ("created_at", "last_modified_at", "modified_at", "starts_at", "ends_at"):
+        assert record[name] is None or timestamps.parse(record[name])
+    assert all(name == snake_case(name) for name in record)
