@@ -110,7 +110,8 @@ class MeetingsSync(Sync):
         state: Json = {self.cursor_field: timestamps.iso(now), "events": {}}
         if newest is not None:
             state["events"] = dict.fromkeys(_ACTIONS, timestamps.iso(min(newest, now)))
-        self._recent = now - timedelta(days=self.days_back)
+        back = self.days_back_without_log if self._log_is_closed else self.days_back
+        self._recent = now - timedelta(days=back)
         slices: list[Json] = []
         if since is not None:
             # Whatever was deleted before the log begins cannot be told any more.
@@ -133,6 +134,7 @@ class MeetingsSync(Sync):
         if response.status_code == HTTPStatus.BAD_REQUEST:
             response = self._ask_log({**_of_action(_ACTIONS[0]), "_limit": "1"})
         now = timestamps.server_time(response.headers)
+        self._log_is_closed = response.status_code == HTTPStatus.FORBIDDEN
         if answer(response) is None:
             self._say_that_the_log_is_closed()
             return None, now

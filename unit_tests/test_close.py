@@ -1,0 +1,661 @@
+"""Close, against the sandbox over HTTP: what is asked for, and that the table ends up right."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from sandbox import RecordedRequest, Sandbox
+from unit_tests.harness import (
+    Json,
+    Output,
+    Table,
+    read,
+    run_command,
+    without_nulls,
+    write_json,
+)
+
+STREAM = "close_meetings"
+TRANSCRIPTS = "close_meeting_transcripts"
+LIST = "/close/api/v1/activity/meeting/"
+LOG = "/close/api/v1/event/"
+ACTIONS = ["updated", "created", "deleted", "scheduled", "started", "completed", "canceled"]
+NOW = datetime(2026, 6, 1, tzinfo=timezone.utc)
+WINDOWS = "date_created__gte"  # expressions for hooks and faults
+PROBES = 1 + 3  # one whole page, then one, two and four years back: three years hold meetings
+
+
+def config(box: Sandbox, common: Json | None = None, **options: Any) -> Json:
+    provider = {
+        "name": "close",
+        "base_url": box.close.base_url,
+        "credentials": {"auth_type": "api_key", "api_key": "api_sandbox"},
+    }
+    return {"provider": {**provider, **options}, **(common or {})}
+
+
+def asked(box: Sandbox, path: str) -> list[dict[str, str]]:
+    return [dict(request.params) for request in box.requests if request.path == path]
+
+
+def details(box: Sandbox) -> list[RecordedRequest]:
+    return [
+        request
+        for request in box.requests
+        if request.path.startswith(LIST) and request.path != LIST
+    ]
+
+
+def synced(
+    box: Sandbox,
+    table: Table,
+    state: list[Json] | None = None,
+    common: Json | None = None,
+    **options: Any,
+) -> Output:
+    """One finished sync, loaded into the table."""
+    box.forget_requests()
+    output = read(config(box, common, **options), state, [table.stream])
+    assert output.exit_code == 0, output.errors
+    assert output.statuses == {table.stream: "COMPLETE"}
+    table.load(output)
+    return output
+
+
+def first_sync(
+    box: Sandbox, stream: str = STREAM, common: Json | None = None
+) -> tuple[Table, Output]:
+    table = Table(stream)
+    output = synced(box, table, common=common)
+    return table, output
+
+
+def live(table: Table) -> dict[str, Json]:
+    return {key: row for key, row in table.by_id().items() if not row["is_deleted"]}
+
+
+def assert_equal_to_truth(box: Sandbox, table: Table) -> None:
+    truth = {key: without_nulls(row) for key, row in box.close.truth().items()}
+    rows = live(table)
+    assert set(truth) - set(rows) == set(), "missing rows"
+    assert set(rows) - set(truth) == set(), "rows too many"
+    assert {key for key in truth if truth[key] != rows[key]} == set(), "stale rows"
+
+
+def at(**shift: float) -> str:
+    return (NOW + timedelta(**shift)).isoformat()
+
+
+# -- a first sync ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("meaning", ["start", "created"])
+@pytest.mark.parametrize("order", ["newest", "oldest", "shuffled"])
+def test_a_first_sync_reads_every_meeting_whatever_date_created_and_the_order_are(
+    box: Sandbox, meaning: str, order: str
+) -> None:
+    # Given meetings over three years, in the future, and before all of them
+    box.close.date_created_means, box.close.list_order = meaning, order
+    box.close.generate(count=700)
+    box.close.insert(starts_at="2031-01-01T00:00:00Z")
+    box.close.insert(starts_at="1999-01-01T00:00:00Z", date_created="1999-01-01T00:00:00Z")
+    # When
+    table, _ = first_sync(box)
+    # Then
+    assert_equal_to_truth(box, table)
+
+
+def test_a_first_sync_cuts_time_into_half_open_windows_open_at_both_ends(box: Sandbox) -> None:
+    # Given
+    box.close.generate(count=300)
+    # When
+    first_sync(box)
+    # Then the newest event was asked for before anything was listed
+    assert [(request.path, dict(request.params)) for request in box.requests[:2]] == [
+        (LOG, {"_limit": "1"}),
+        (LIST, {"_limit": "100"}),
+    ]
+    # And each window begins where the one before it ends
+    windows = [
+        (params.get("date_created__gte"), params.get("date_created__lt"))
+        for params in asked(box, LIST)[PROBES:]
+    ]
+    assert all(
+        set(params) <= {"_limit", "date_created__gte", "date_created__lt"}
+        for params in asked(box, LIST)
+    )
+    assert [params["_limit"] for params in asked(box, LIST)] == ["100"] + ["1"] * 3 + ["100"] * 25
+    starts, ends = {start for start, _ in windows}, {end for _, end in windows}
+    assert None in starts and None in ends
+    assert starts == ends
+    assert at() in starts
+
+
+def test_an_empty_account_is_two_requests_and_a_read(box: Sandbox) -> None:
+    table, output = first_sync(box)
+    assert table.rows == {}
+    assert len(box.requests) == 3
+    # And whatever comes next is found
+    box.close.insert()
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize("order", ["newest", "shuffled"])
+def test_only_a_second_that_holds_more_than_a_page_is_skipped_through(
+    box: Sandbox, order: str
+) -> None:
+    # Given 230 meetings in one second, and others around it
+    box.close.list_order = order
+    for _ in range(230):
+        box.close.insert(starts_at="2026-03-03T10:00:00Z")
+    for minute in range(40):
+        box.close.insert(starts_at=f"2026-03-03T10:{minute:02}:01Z")
+    # When
+    table, _ = first_sync(box)
+    # Then
+    assert_equal_to_truth(box, table)
+    skipped = [params for params in asked(box, LIST) if "_skip" in params]
+    assert skipped
+    assert {(p["date_created__gte"], p["date_created__lt"]) for p in skipped} == {
+        ("2026-03-03T10:00:00+00:00", "2026-03-03T10:00:01+00:00")
+    }
+    if order == "newest":
+        assert [params["_skip"] for params in skipped] == ["99", "198"]
+
+
+@pytest.mark.parametrize("words", ["old", "new"])
+def test_a_skip_ceiling_is_reported_as_such(box: Sandbox, words: str) -> None:
+    # Given
+    box.close.max_skip, box.close.skip_message = 90, words
+    for _ in range(230):
+        box.close.insert(starts_at="2026-03-03T10:00:00Z")
+    # When
+    output = read(config(box), None, [STREAM])
+    # Then
+    assert output.exit_code == 1
+    assert "ceiling of _skip" in output.errors[0]["message"]
+
+
+def test_rows_that_vanish_while_a_full_second_is_paged_through_hide_no_others(
+    box: Sandbox,
+) -> None:
+    # Given
+    ids = [box.close.insert(starts_at="2026-03-03T10:00:00Z") for _ in range(230)]
+    gone = iter(ids + ids[::-1])
+    box.after("_skip=99", 1, lambda: [box.close.delete(next(gone)) for _ in range(5)])
+    # When
+    table, output = first_sync(box)
+    # Then nothing is missing at once, and the next sync takes the deleted ones away
+    assert set(box.close.truth()) <= set(table.by_id())
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize(
+    ("change", "meaning"),
+    [
+        (lambda box, key: box.close.edit(key, title="new"), "start"),
+        (lambda box, key: box.close.reschedule(key, at(days=-1000)), "start"),
+        (lambda box, key: box.close.reschedule(key, at(days=200)), "start"),
+        (lambda box, key: box.close.reschedule(key, at(days=200)), "created"),
+        (lambda box, key: box.close.cancel(key), "start"),
+        (lambda box, key: box.close.delete(key), "start"),
+    ],
+)
+def test_what_changes_during_a_first_sync_is_right_after_the_next(
+    box: Sandbox, change: Any, meaning: str
+) -> None:
+    # Given a change of many meetings at several moments of a first sync
+    box.close.date_created_means = meaning
+    box.close.generate(count=300)
+    ids = sorted(box.close.truth())
+    for nth in (1, 8, 15, 24):
+        picked = ids[nth::30]
+        box.after(WINDOWS, nth, lambda picked=picked: [change(box, key) for key in picked])
+    table, output = first_sync(box)
+    # When
+    synced(box, table, output.last_states())
+    # Then
+    assert_equal_to_truth(box, table)
+
+
+def test_every_state_of_a_first_sync_leads_to_the_truth(box: Sandbox) -> None:
+    # Given all states of a first sync, future meetings included, and changes after each of them
+    box.close.generate(count=300)
+    box.close.insert(starts_at=at(days=400))
+    output = read(config(box), None, [STREAM])
+    states = output.of("STATE")
+    messages = output.messages
+    assert len(states) >= 25
+    for number in range(0, len(states), 6):
+        table = Table(STREAM)
+        cut = messages.index(states[number])
+        table.load(Output(messages[: cut + 1]))
+        key = random.Random(number).choice(sorted(box.close.truth()))
+        box.close.reschedule(key, at(days=number + 30))
+        box.close.delete(sorted(box.close.truth())[number])
+        # When the sync is resumed from that state
+        synced(box, table, [states[number]["state"]])
+        # Then
+        assert_equal_to_truth(box, table)
+        if number:
+            assert len(asked(box, LIST)) < 29, "windows that were read are read again"
+
+
+def test_the_start_date_leaves_out_what_was_last_changed_before_it(box: Sandbox) -> None:
+    # Given
+    box.close.generate(count=200)
+    # When
+    table, _ = first_sync(box, common={"start_date": "2025-06-01T00:00:00Z"})
+    # Then
+    kept = {key for key, row in box.close.truth().items() if row["date_updated"] >= "2025-06-01"}
+    assert 0 < len(kept) < 200
+    assert set(table.by_id()) == kept
+
+
+# -- changes --------------------------------------------------------------------------------------
+
+
+def test_a_quiet_sync_asks_once_per_action_and_for_the_window_and_emits_nothing(
+    box: Sandbox,
+) -> None:
+    # Given
+    box.close.generate(count=300)
+    table, output = first_sync(box)
+    watermark = output.state_of(STREAM)["events"]["updated"]
+    box.clock.advance(hours=1)
+    output = synced(box, table, output.last_states())
+    # When
+    output = synced(box, table, output.last_states())
+    # Then
+    bound = datetime.fromisoformat(watermark.replace("Z", "+00:00")) - timedelta(minutes=5)
+    assert asked(box, LOG) == [
+        {
+            "object_type": "activity.meeting",
+            "action": action,
+            "_limit": "50",
+            "date_updated__gte": bound.isoformat(),
+        }
+        for action in ACTIONS
+    ]
+    (window,) = asked(box, LIST)
+    assert set(window) == {"_limit", "date_created__gte", "date_created__lt"}
+    assert window["date_created__lt"] == at(days=90, hours=1)
+    assert output.records() == []
+
+
+def test_changed_meetings_are_read_by_id_thirty_and_more_to_a_request(box: Sandbox) -> None:
+    # Given
+    box.close.generate(count=300)
+    table, output = first_sync(box)
+    box.clock.advance(hours=1)
+    edited = sorted(box.close.truth())[:120]
+    for key in edited:
+        box.close.edit(key, title="edited")
+    # When
+    synced(box, table, output.last_states())
+    # Then
+    assert_equal_to_truth(box, table)
+    batches = [params["id__in"].split(",") for params in asked(box, LIST) if "id__in" in params]
+    assert set(edited) <= {key for batch in batches for key in batch}
+    assert len(batches) <= 120 // 30 + 1
+    assert {params["_limit"] for params in asked(box, LIST)} == {"100"}
+    # And the pages of the log that follow keep the filters
+    following = [params for params in asked(box, LOG) if "_cursor" in params]
+    assert len(following) == 2
+    assert {(p["object_type"], p["action"], p["_limit"]) for p in following} == {
+        ("activity.meeting", "updated", "50")
+    }
+
+
+def test_a_deleted_meeting_becomes_a_row_that_outdates_the_live_one(box: Sandbox) -> None:
+    # Given
+    key = box.close.insert()
+    table, output = first_sync(box)
+    old = table.by_id()[key]
+    box.clock.advance(hours=1)
+    box.close.delete(key)
+    # When
+    output = synced(box, table, output.last_states())
+    # Then
+    row = table.by_id()[key]
+    assert set(row) == {"id", "is_deleted", "date_updated", "lead_id", "organization_id"}
+    assert row["is_deleted"] is True
+    assert row["lead_id"] == old["lead_id"]
+    assert row["date_updated"].endswith("+00:00")
+    assert row["date_updated"] > old["date_updated"]
+
+
+def test_a_meeting_that_vanished_without_an_event_is_counted_and_left(box: Sandbox) -> None:
+    # Given a meeting that was edited, and is no longer shown to this key
+    key = box.close.insert()
+    table, output = first_sync(box)
+    box.clock.advance(hours=1)
+    box.close.edit(key, title="new")
+    box.close.delete(key, emit_event=False)
+    # When
+    output = synced(box, table, output.last_states())
+    # Then
+    assert table.by_id()[key]["is_deleted"] is False
+    assert any("1 changed meetings are not shown" in line for line in output.logs)
+
+
+@pytest.mark.parametrize("consolidate", [0.0, 60.0])
+@pytest.mark.parametrize("data", ["full", "missing"])
+@pytest.mark.parametrize("keeps", [True, False])
+def test_events_that_come_late_or_are_changed_in_place_are_not_lost(
+    box: Sandbox, consolidate: float, data: str, keeps: bool
+) -> None:
+    # Given events that show up to five minutes late, and not in the order of their making
+    box.close.event_delay, box.close.consolidate = 299.0, consolidate
+    box.close.event_data, box.close.cursor_keeps_bounds = data, keeps
+    box.close.generate(count=200)
+    table, output = first_sync(box)
+    chance = random.Random(5)
+    for _ in range(6):
+        for key in chance.sample(sorted(box.close.truth()), 12):
+            box.close.edit(key, title=str(chance.random()))
+            box.clock.advance(seconds=chance.randrange(40))
+        box.close.delete(chance.choice(sorted(box.close.truth())))
+        # When
+        output = synced(box, table, output.last_states())
+    # Then all are there once the last have shown
+    box.clock.advance(minutes=6)
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize("offset", [-7200.0, 7200.0])
+def test_a_clock_that_differs_from_the_date_header_loses_nothing(
+    box: Sandbox, offset: float
+) -> None:
+    # Given stamps two hours behind or ahead of the header
+    box.close.clock_offset = offset
+    box.close.generate(count=150)
+    table, output = first_sync(box)
+    for number, key in enumerate(sorted(box.close.truth())[:8]):
+        box.close.edit(key, title=f"edit {number}")
+        box.clock.advance(minutes=1)
+        # When
+        output = synced(box, table, output.last_states())
+        # Then
+        assert_equal_to_truth(box, table)
+
+
+def test_what_changes_between_two_queries_of_the_log_is_in_the_next_sync(box: Sandbox) -> None:
+    # Given
+    box.close.generate(count=150)
+    table, output = first_sync(box)
+    box.clock.advance(hours=1)
+    ids = sorted(box.close.truth())
+
+    def change(number: int) -> None:
+        box.close.edit(ids[number], title="new")
+        box.close.delete(ids[number + 50])
+        box.close.cancel(ids[number + 20])
+        box.clock.advance(minutes=7)
+
+    for nth in range(1, 8):
+        box.after("/event/", nth, lambda nth=nth: change(nth))
+    output = synced(box, table, output.last_states())
+    # When
+    synced(box, table, output.last_states())
+    # Then
+    assert_equal_to_truth(box, table)
+
+
+def test_late_content_without_event_or_new_stamp_is_found_in_the_window(box: Sandbox) -> None:
+    # Given a summary that arrives in silence for a meeting of yesterday
+    key = box.close.insert(starts_at=at(days=-1))
+    box.close.generate(count=50)
+    table, output = first_sync(box)
+    box.close.add_transcript(key)
+    # When
+    output = synced(box, table, output.last_states())
+    # Then
+    assert [row["id"] for row in output.records() if row["id"] == key] == [key]
+    assert_equal_to_truth(box, table)
+
+
+def test_a_state_older_than_the_log_leads_to_a_first_sync_and_says_so(box: Sandbox) -> None:
+    # Given changes and a deletion within and before the log's reach
+    box.close.generate(count=150)
+    table, output = first_sync(box)
+    first, second, *_ = sorted(box.close.truth())
+    box.close.edit(first, title="changed long ago")
+    box.clock.advance(days=40)
+    box.close.delete(second)
+    # When
+    output = synced(box, table, output.last_states())
+    # Then
+    assert any("reading everything again" in line for line in output.logs)
+    assert_equal_to_truth(box, table)
+
+
+def test_an_unfinished_first_sync_older_than_the_log_is_done_again(box: Sandbox) -> None:
+    # Given
+    box.close.generate(count=150)
+    states = read(config(box), None, [STREAM]).of("STATE")
+    key, *_ = sorted(box.close.truth())
+    box.close.edit(key, title="changed long ago")
+    box.clock.advance(days=40)
+    # When it is resumed with one window left
+    table = Table(STREAM)
+    unfinished = [
+        one["state"] for one in states if "scan" in one["state"]["stream"]["stream_state"]
+    ]
+    synced(box, table, [unfinished[-1]])
+    # Then
+    assert_equal_to_truth(box, table)
+
+
+def test_a_key_that_may_not_read_the_log_reads_a_wider_window_and_says_what_is_lost(
+    box: Sandbox,
+) -> None:
+    # Given
+    box.close.events_forbidden = True
+    box.close.generate(count=200)
+    key = box.close.insert(starts_at=at(days=-60))
+    table, output = first_sync(box)
+    box.clock.advance(hours=1)
+    box.close.edit(key, title="edited")
+    # When
+    output = synced(box, table, output.last_states())
+    # Then
+    assert len(asked(box, LOG)) == 1
+    (window,) = (params for params in asked(box, LIST) if params.get("date_created__lt"))
+    assert window["date_created__gte"] == at(days=-90, hours=1)
+    assert window["date_created__lt"] == at(days=365, hours=1)
+    assert any("deletions, and changes of meetings that start outside" in x for x in output.logs)
+    assert [row["title"] for row in output.records()] == ["edited"]
+    # And when the log is opened again, what it holds is caught up with
+    other = next(
+        one for one, row in box.close.truth().items() if row["date_created"] < at(days=-400)
+    )
+    box.close.edit(other, title="old one")
+    box.close.events_forbidden = False
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+# -- transcripts ----------------------------------------------------------------------------------
+
+
+def transcripts_of(table: Table) -> dict[str, Any]:
+    return {key: row["transcripts"] for key, row in table.by_id().items() if row["transcripts"]}
+
+
+def test_transcripts_are_asked_for_where_there_can_be_one(box: Sandbox) -> None:
+    # Given
+    box.close.generate(count=200)
+    box.close.insert(starts_at=at(days=3), notetaker_id="note_future")
+    # When
+    table, _ = first_sync(box, TRANSCRIPTS)
+    # Then
+    truth = box.close.transcripts()
+    expected = {
+        key
+        for key, row in box.close.truth().items()
+        if (row.get("notetaker_id") or row.get("summary")) and row["starts_at"] < at()
+    }
+    assert {request.path.split("/")[-2] for request in details(box)} == expected
+    assert len(details(box)) == len(expected)
+    assert {key: value for key, value in truth.items() if key in expected} == transcripts_of(table)
+    fields = dict(details(box)[0].params)["_fields"].split(",")
+    assert {"id", "date_updated", "transcripts"} <= set(fields)
+
+
+def test_transcripts_that_come_late_or_change_are_read(box: Sandbox) -> None:
+    # Given
+    box.close.generate(count=100)
+    late = box.close.insert(starts_at=at(days=-1), notetaker_id="note_late")
+    box.close._transcripts[late] = []
+    silent = box.close.insert(starts_at=at(days=-1))
+    table, output = first_sync(box, TRANSCRIPTS)
+    assert late not in transcripts_of(table)
+    output = synced(box, table, output.last_states())
+    # When one arrives without any trace, and one with a summary
+    box.close._transcripts[late] = box.close.transcripts()[next(iter(box.close.transcripts()))]
+    box.close.add_transcript(silent)
+    output = synced(box, table, output.last_states())
+    # Then
+    assert {late, silent} <= set(transcripts_of(table))
+    # And nothing is asked again
+    synced(box, table, output.last_states())
+    assert details(box) == []
+
+
+def test_a_meeting_deleted_before_its_transcript_is_read_is_left_out(box: Sandbox) -> None:
+    # Given
+    box.close.generate(count=100)
+    gone = next(iter(box.close.transcripts()))
+    box.before(f"{gone}/", 1, lambda: box.close.delete(gone))
+    # When
+    table, output = first_sync(box, TRANSCRIPTS)
+    # Then
+    assert gone not in table.by_id()
+    assert any("deleted before it could be read" in line for line in output.logs)
+
+
+# -- outcomes, calendar events, check -------------------------------------------------------------
+
+
+def test_outcomes_are_paged_through(box: Sandbox) -> None:
+    for number in range(120):
+        box.close.add_outcome(f"Outcome {number}")
+    output = read(config(box), None, ["close_outcomes"])
+    assert len({row["id"] for row in output.records()}) == 123
+    assert [dict(request.params) for request in box.requests] == [
+        {"_limit": "100"},
+        {"_limit": "100", "_skip": "100"},
+    ]
+
+
+def test_meetings_are_looked_up_by_calendar_event(box: Sandbox) -> None:
+    # Given
+    key = box.close.insert(provider_calendar_event_id="evt123", provider_calendar_ids=["a@b.co"])
+    box.close.generate(count=10)
+    entries = ["evt123 a@b.co", {"event": "evt123", "starts_at__gte": "2020-01-01"}]
+    # When
+    output = read(config(box, calendar_events=entries), None, ["close_meetings_by_calendar_event"])
+    # Then
+    assert {row["id"] for row in output.records()} == {key}
+    assert sorted(asked(box, LIST), key=len) == [
+        {
+            "_limit": "100",
+            "provider_calendar_event_id": "evt123",
+            "provider_calendar_id": "a@b.co",
+        },
+        {
+            "_limit": "100",
+            "provider_calendar_event_id": "evt123",
+            "starts_at__gte": "2020-01-01",
+        },
+    ]
+
+
+@pytest.mark.parametrize("entries", [None, []])
+def test_without_calendar_events_their_stream_is_not_in_the_catalog(
+    box: Sandbox, entries: Any
+) -> None:
+    options = {} if entries is None else {"calendar_events": entries}
+    output = run_command(["discover", "--config", write_json(config(box, **options))])
+    names = {stream["name"] for stream in output.of("CATALOG")[0]["catalog"]["streams"]}
+    assert names == {STREAM, TRANSCRIPTS, "close_outcomes"}
+
+
+@pytest.mark.parametrize("command", ["check", "discover"])
+def test_an_entry_that_is_no_calendar_event_is_quoted_before_a_request(
+    box: Sandbox, command: str
+) -> None:
+    path = write_json(config(box, calendar_events=["https://example.com/meeting"]))
+    output = run_command([command, "--config", path])
+    assert "https://example.com/meeting" in str(output.messages)
+    assert "provider.calendar_events.0" in str(output.messages)
+    assert box.requests == []
+
+
+def test_check_asks_who_we_are_and_for_one_meeting(box: Sandbox) -> None:
+    output = run_command(["check", "--config", write_json(config(box))])
+    assert output.of("CONNECTION_STATUS")[0]["connectionStatus"]["status"] == "SUCCEEDED"
+    assert [(request.path, dict(request.params)) for request in box.requests] == [
+        ("/close/api/v1/me/", {}),
+        (LIST, {"_limit": "1"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(401, "API Keys"), (402, "plan"), (403, "may not read"), (404, "base_url")],
+)
+def test_check_says_what_to_do(box: Sandbox, status: int, words: str) -> None:
+    box.fault("/me/", times=5, kind="status", status=status)
+    output = run_command(["check", "--config", write_json(config(box))])
+    answer = output.of("CONNECTION_STATUS")[0]["connectionStatus"]
+    assert answer["status"] == "FAILED"
+    assert words in answer["message"]
+
+
+@pytest.mark.parametrize("body", ["string", "object", "absent"])
+@pytest.mark.parametrize(("header", "separator"), [(True, ","), (True, ";"), (False, ",")])
+def test_a_429_is_waited_out_in_every_form(
+    box: Sandbox, body: str, header: bool, separator: str
+) -> None:
+    box.close.generate(count=20)
+    box.close.rate_body, box.close.rate_header = body, header
+    box.close.rate_separator, box.close.rate_reset, box.close.throttle = separator, 0.2, 2
+    table, _ = first_sync(box)
+    assert_equal_to_truth(box, table)
+
+
+def test_every_path_ends_with_a_slash(box: Sandbox) -> None:
+    box.close.generate(count=60)
+    output = read(config(box), None, None)
+    assert output.exit_code == 0
+    assert all(request.path.endswith("/") for request in box.requests)
+
+
+def test_oauth_tokens_rotate(box: Sandbox) -> None:
+    # Given
+    box.close.generate(count=60)
+    oauth = box.close.oauth
+    settings = config(
+        box,
+        credentials={
+            "auth_type": "oauth2.0",
+            "client_id": oauth.client_id,
+            "client_secret": oauth.client_secret,
+            "refresh_token": oauth.refresh_token,
+        },
+        token_url=box.close.token_url,
+    )
+    # When
+    output = read(settings, None, [STREAM])
+    # Then
+    assert len(output.records()) == 60
+    assert len(output.of("CONTROL")) == 1
