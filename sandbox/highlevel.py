@@ -207,6 +207,10 @@ class HighLevelSide(Side):
             self._forget(self.events[id])
             del self.events[id]
 
+    def events_of(self, calendar: str) -> list[str]:
+        """Ids of the events of one calendar."""
+        return list(self._starts[calendar])
+
     def truth(self) -> dict[str, Row]:
         with self.lock:
             return {id: _normalised(row) for id, row in self.events.items()}
@@ -457,9 +461,9 @@ def _with_millis(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
-def _like(text: str, moment: datetime) -> str:
+def _like(text: str | None, moment: datetime) -> str:
     """The moment in the format that the row's own time has."""
-    if text.endswith("Z"):
+    if not text or text[-3] != ":":
         return _with_millis(moment)
     sign = -1 if text[-6] == "-" else 1
     return _with_offset(moment, sign * (int(text[-5:-3]) * 60 + int(text[-2:])))

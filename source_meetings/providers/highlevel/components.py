@@ -298,7 +298,7 @@ class Pass:
         return stamp is None or stamp >= self.bound
 
     def first_width(self) -> int:
-        """Return the milliseconds of a calendar's first window: all, if the last pass found few rows."""
+        """Return the length of a calendar's first window: all, if the last pass found few rows."""
         whole = self.read_to - self.read_from
         if self.rows_before is not None and self.rows_before <= _ROWS_PER_ANSWER:
             return whole
@@ -512,8 +512,8 @@ class EventsSync(Sync):
         must then show other events in one of the halves; if it does, halving goes on.
         """
         whole = known or self._events_between(calendar, start, end)
+        rows = list(_events(whole))  # before the caller takes some of them out
         yield whole
-        rows = list(_events(whole))
         middle = _middle(rows, start, end)
         if not rows or len(rows) % _SUSPICIOUS or middle is None:
             return
@@ -572,8 +572,9 @@ class AppointmentsSync(EventsSync):
     def _scan_slices(self, reading: Pass, calendars: list[str]) -> list[Json]:
         slices: list[Json] = []
         for values, ids in self._changed(reading, calendars):
-            slices.append(values)
-            self._batches[_key(values)] = ids
+            if _key(values) not in self._batches:  # more events start at one time than fit a slice
+                slices.append(values)
+            self._batches.setdefault(_key(values), []).extend(ids)
         return slices
 
     def _change_slices(self, reading: Pass, calendars: list[str]) -> Iterator[StreamSlice]:

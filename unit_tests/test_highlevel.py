@@ -1,0 +1,655 @@
+"""HighLevel, against the sandbox over HTTP: what is asked for, and that the table ends up right."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from sandbox import Sandbox
+from source_meetings.source import SourceMeetings
+from unit_tests.harness import Json, Output, Table, read, without_nulls
+
+EVENTS, APPOINTMENTS = "highlevel_calendar_events", "highlevel_appointments"
+CALENDARS, GROUPS = "highlevel_calendars", "highlevel_calendar_groups"
+LIST = "/highlevel/calendars/events"
+ONE = "/highlevel/calendars/events/appointments/"
+NOW = datetime(2026, 6, 1, tzinfo=timezone.utc)
+START = "2023-06-01T00:00:00Z"
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with Sandbox(clock="2026-06-01T00:00:00Z") as box:
+        box.highlevel.interval_ms = 50  # a spent budget is waited for, and tests are many
+        yield box
+
+
+def config(box: Sandbox, provider: Json | None = None, **common: Any) -> Json:
+    side = box.highlevel
+    settings = {
+        "name": "highlevel",
+        "credentials": {"auth_type": "private_integration_token", "access_token": "pit-sandbox"},
+        "location_id": side.location_id,
+        "base_url": side.base_url,
+        "token_url": side.token_url,
+    }
+    return {"provider": settings | (provider or {}), **common}
+
+
+def millis(moment: datetime) -> str:
+    return str(int(moment.timestamp() * 1000))
+
+
+def asked(box: Sandbox, path: str = LIST) -> list[dict[str, str]]:
+    return [dict(request.params) for request in box.requests if request.path == path]
+
+
+def synced(
+    box: Sandbox,
+    table: Table,
+    state: list[Json] | None = None,
+    provider: Json | None = None,
+    **common: Any,
+) -> Output:
+    """One finished sync of the table's stream, loaded into it."""
+    output = read(config(box, provider, **common), state, [table.stream])
+    assert output.exit_code == 0, output.errors
+    assert output.statuses == {table.stream: "COMPLETE"}
+    table.load(output)
+    return output
+
+
+def first_sync(
+    box: Sandbox, stream: str = EVENTS, provider: Json | None = None, **common: Any
+) -> tuple[Table, list[Json]]:
+    table = Table(stream)
+    return table, synced(box, table, None, provider, **common).last_states()
+
+
+def assert_equal_to_truth(
+    box: Sandbox, table: Table, lingering: frozenset[str] | set[str] = frozenset()
+) -> None:
+    """`lingering`: ids of events that vanished, which HighLevel shows to nobody."""
+    truth = {id: without_nulls(row) for id, row in box.highlevel.truth().items()}
+    rows = {id: without_nulls(row) for id, row in table.by_id().items() if id not in lingering}
+    assert set(truth) - set(rows) == set(), "missing rows"
+    assert set(rows) - set(truth) == set(), "rows too many"
+    assert {id for id in truth if truth[id] != rows[id]} == set(), "stale rows"
+
+
+def ids(output: Output) -> list[str]:
+    return [row["id"] for row in output.records()]
+
+
+def failure(output: Output) -> Json:
+    assert output.exit_code != 0
+    return output.errors[0]
+
+
+# ---------------------------------------------------------------------- requests
+
+
+def test_a_first_sync_reads_two_windows_a_calendar_newest_first(box):
+    # Given two calendars and three years
+    box.highlevel.generate(count=60, calendars=2)
+    # When they are read for the first time
+    table, _ = first_sync(box, start_date=START)
+    # Then all calendars were listed, drafts too, and each one's windows touch
+    location = {"locationId": box.highlevel.location_id}
+    assert asked(box, "/highlevel/calendars/") == [{**location, "showDrafted": "true"}]
+    end, start = NOW + timedelta(days=365), NOW - timedelta(days=366)
+    for calendar in box.highlevel.calendars:
+        windows = [params for params in asked(box) if params["calendarId"] == calendar]
+        assert windows == [
+            {
+                **location,
+                "calendarId": calendar,
+                "startTime": millis(start),
+                "endTime": millis(end),
+            },
+            {
+                **location,
+                "calendarId": calendar,
+                "startTime": millis(datetime(2023, 6, 1, tzinfo=timezone.utc)),
+                "endTime": millis(start),
+            },
+        ]
+    assert {request.headers["version"] for request in box.requests} == {"2021-04-15"}
+    assert len(table.rows) == len({row["id"] for row in table.rows.values()})
+
+
+def test_without_a_start_date_everything_is_read_down_to_before_highlevel_existed(box):
+    box.highlevel.generate(count=30, calendars=2)
+    old = box.highlevel.insert(startTime="2012-03-01T10:00:00-04:00")
+    table, _ = first_sync(box)
+    assert_equal_to_truth(box, table)
+    assert old in table.by_id()
+    assert {params["startTime"] for params in asked(box)} >= {"946684800000"}
+    assert len(asked(box)) == 4
+
+
+def test_twenty_calendars_and_three_years_cost_forty_lists_first_and_twenty_later(box):
+    box.highlevel.generate(count=1810, calendars=20)
+    table, state = first_sync(box)
+    assert len(box.requests) == 41
+    box.forget_requests()
+    output = synced(box, table, state)
+    assert len(box.requests) == 21
+    assert ids(output) == []
+    assert_equal_to_truth(box, table)
+
+
+def test_calendars_and_groups_are_read_in_one_request_each(box):
+    side = box.highlevel
+    side.generate(count=1, calendars=7)
+    output = read(config(box), None, [CALENDARS, GROUPS], "full_refresh")
+    assert output.exit_code == 0
+    assert output.records(CALENDARS) == list(side.calendars.values())
+    assert not all(row["isActive"] for row in output.records(CALENDARS))
+    assert output.records(GROUPS) == list(side.groups.values())
+    assert len(box.requests) == 2
+    assert asked(box, "/highlevel/calendars/groups") == [{"locationId": side.location_id}]
+
+
+def test_only_the_configured_calendars_are_asked_for_events(box):
+    box.highlevel.generate(count=40, calendars=4)
+    chosen = list(box.highlevel.calendars)[2]
+    table, _ = first_sync(box, provider={"calendar_ids": [chosen]})
+    assert {params["calendarId"] for params in asked(box)} == {chosen}
+    truth = box.highlevel.truth()
+    assert set(table.by_id()) == {id for id in truth if truth[id]["calendarId"] == chosen}
+
+
+def test_other_calendars_in_the_configuration_mean_reading_everything_again(box):
+    box.highlevel.generate(count=40, calendars=4)
+    chosen = list(box.highlevel.calendars)[2]
+    table, state = first_sync(box, provider={"calendar_ids": [chosen]})
+    synced(box, table, state)
+    assert_equal_to_truth(box, table)
+
+
+def test_a_wider_look_ahead_and_an_earlier_start_date_show_what_lay_outside(box):
+    side = box.highlevel
+    side.generate(count=20, calendars=2)
+    far = side.insert(startTime="2027-09-01T10:00:00Z")
+    table, state = first_sync(box, start_date="2026-01-01T00:00:00Z")
+    assert far not in table.by_id()
+    state = synced(box, table, state, {"look_ahead_days": 800}, start_date=START).last_states()
+    truth = side.truth()
+    assert set(table.by_id()) >= {id for id in truth if truth[id]["startTime"] > "2023-06-02"}
+    assert far in table.by_id()
+
+
+def test_an_event_comes_into_reach_as_time_goes_by_without_being_edited(box):
+    box.highlevel.loose_hours = 0
+    box.highlevel.generate(count=20, calendars=2)
+    far = box.highlevel.insert(startTime="2027-06-05T10:00:00Z")
+    table, state = first_sync(box)
+    assert far not in table.by_id()
+    box.clock.advance(days=10)
+    synced(box, table, state)
+    assert_equal_to_truth(box, table)
+
+
+def test_look_back_days_narrow_later_syncs_only(box):
+    side = box.highlevel
+    side.generate(count=80, calendars=2)
+    table, state = first_sync(box, provider={"look_back_days": 30}, start_date=START)
+    earliest = min(int(params["startTime"]) for params in asked(box))
+    assert earliest == int(millis(datetime(2023, 6, 1, tzinfo=timezone.utc)))
+    recent = side.insert(startTime="2026-05-20T10:00:00Z")
+    state = synced(box, table, state, {"look_back_days": 30}, start_date=START).last_states()
+    box.forget_requests()
+    side.edit(recent, title="moved")
+    synced(box, table, state, {"look_back_days": 30}, start_date=START)
+    assert table.by_id()[recent]["title"] == "moved"
+    earliest = min(int(params["startTime"]) for params in asked(box))
+    assert int(millis(NOW - timedelta(days=31))) < earliest <= int(millis(NOW))
+
+
+# ---------------------------------------------------------------------- changes
+
+
+@pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
+def test_edits_between_two_syncs_are_read_and_a_quiet_sync_reads_nothing(box, stream):
+    side = box.highlevel
+    side.generate(count=40, calendars=5)
+    table, state = first_sync(box, stream)
+    assert_equal_to_truth(box, table)
+    # Given every kind of change
+    edited, moved, cancelled, deleted = list(side.events)[:4]
+    side.edit(edited, title="new title")
+    side.reschedule(moved, "2024-02-03T04:00:00Z")
+    side.cancel(cancelled)
+    side.delete(deleted)
+    new = side.insert()
+    # When the next sync runs
+    box.forget_requests()
+    output = synced(box, table, state)
+    # Then it reads the changed ones, and only those
+    assert sorted(ids(output)) == sorted([edited, moved, cancelled, new])
+    assert_equal_to_truth(box, table, lingering={deleted})
+    fetched = [request for request in box.requests if request.path.startswith(ONE)]
+    assert len(fetched) == (4 if stream == APPOINTMENTS else 0)
+    # And a quiet one reads nothing
+    assert ids(synced(box, table, output.last_states())) == []
+
+
+def test_a_deleted_event_that_is_still_listed_arrives_as_deleted(box):
+    side = box.highlevel
+    side.delete_shows = True
+    side.generate(count=20, calendars=2)
+    table, state = first_sync(box)
+    gone = next(iter(side.events))
+    side.delete(gone)
+    synced(box, table, state)
+    assert table.by_id()[gone]["deleted"] is True
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_changes_during_a_sync_are_in_the_table_after_the_next_one(box, stream, nth):
+    side = box.highlevel
+    side.generate(count=30, calendars=3)
+    table, state = first_sync(box, stream)
+    for position in (nth, nth + 3):  # in this sync and, counted on, in the one after it
+
+        def change() -> None:
+            for id in list(side.events)[:30:3]:
+                side.edit(id, title=f"edit {box.clock.now()}")
+            for number, id in enumerate(list(side.events)[1:30:5]):
+                side.reschedule(id, NOW - timedelta(days=150 * number))
+            side.insert(calendarId=list(side.calendars)[-1])
+            side.insert(calendarId=list(side.calendars)[0])
+
+        box.before(LIST, position, change)
+    state = synced(box, table, state).last_states()
+    state = synced(box, table, state).last_states()
+    output = synced(box, table, state)
+    assert_equal_to_truth(box, table)
+    assert ids(synced(box, table, output.last_states())) == []
+
+
+def test_changes_during_a_first_sync_are_in_the_table_after_the_next_one(box):
+    side = box.highlevel
+    side.generate(count=80, calendars=4)
+    for nth in range(1, 9):
+        box.after(LIST, nth, lambda: side.edit(list(side.events)[3], title=str(box.clock.now())))
+        box.after(LIST, nth, lambda: side.insert(calendarId=list(side.calendars)[0]))
+    table, state = first_sync(box)
+    synced(box, table, state)
+    assert_equal_to_truth(box, table)
+
+
+def test_a_change_is_seen_though_the_stamps_are_months_behind_the_date_header(box):
+    # Given a provider whose data is stamped by a clock that is half a year slow
+    side = box.highlevel
+    side.generate(count=60, calendars=3)
+    box.clock.advance(days=180)
+    slow = "2026-06-01T00:%02d:00.000Z"
+    first = list(side.calendars)[0]
+    late, other = side.events_of(first)[0], side.events_of(list(side.calendars)[1])[0]
+    table, state = first_sync(box)
+    # When an event is edited after its window was read, and another before its own was
+    box.after(f"{LIST}.*{first}", 1, lambda: side.edit(late, title="a", dateUpdated=slow % 1))
+    box.after(f"{LIST}.*{first}", 1, lambda: side.edit(other, title="b", dateUpdated=slow % 2))
+    state = synced(box, table, state).last_states()
+    # Then the next sync has both
+    synced(box, table, state)
+    assert_equal_to_truth(box, table)
+
+
+def test_a_stamp_from_the_future_does_not_become_the_bound(box):
+    side = box.highlevel
+    side.generate(count=40, calendars=2)
+    side.insert(dateUpdated="2099-01-01T00:00:00+00:00")
+    table, state = first_sync(box)
+    edited = next(iter(side.events))
+    side.edit(edited, title="new")
+    output = synced(box, table, state)
+    assert ids(output) == [edited]
+    assert_equal_to_truth(box, table)
+    assert output.state_of(EVENTS)["dateUpdated"] < "2027"
+
+
+def test_rows_without_a_usable_stamp_are_emitted_when_they_have_changed(box):
+    side = box.highlevel
+    side.generate(count=20, calendars=2)
+    bare = side.insert(dateUpdated=None)
+    broken = side.insert(dateUpdated="yesterday")
+    table, state = first_sync(box)
+    state = synced(box, table, state).last_states()
+    side.edit(bare, title="x", dateUpdated=None)
+    output = synced(box, table, state)
+    assert ids(output) == [bare]
+    assert broken in table.by_id()
+
+
+def test_two_edits_within_one_second_are_told_apart(box):
+    side = box.highlevel
+    side.generate(count=20, calendars=2)
+    id = next(id for id, row in side.events.items() if not row["dateUpdated"].endswith("Z"))
+    side.edit(id, title="one")
+    table, state = first_sync(box)
+    side.edit(id, title="two", dateUpdated=side.events[id]["dateUpdated"])
+    synced(box, table, state)
+    assert_equal_to_truth(box, table)
+
+
+# ---------------------------------------------------------------------- windows
+
+
+def test_rows_past_the_end_of_a_window_are_emitted_once(box):
+    side = box.highlevel
+    side.generate(count=20, calendars=1)
+    edge = side.insert(startTime=(NOW - timedelta(days=366)).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    table = Table(EVENTS)
+    output = synced(box, table)
+    assert ids(output).count(edge) == 1
+    assert len(ids(output)) == 21
+
+
+@pytest.mark.parametrize("cap", [100, 200])
+def test_answers_that_are_cut_off_are_found_out_and_halved(box, cap):
+    side = box.highlevel
+    side.cap = cap
+    side.generate(count=520, calendars=2)
+    for number in range(150):  # more than an answer shows, within half a minute
+        side.insert(startTime=f"2026-05-05T10:00:{number // 6:02d}.{number % 6:03d}Z")
+    table, _ = first_sync(box)
+    assert_equal_to_truth(box, table)
+
+
+def test_a_round_hundred_that_is_whole_costs_two_requests_and_comes_once(box):
+    side = box.highlevel
+    side.add_calendar()
+    for number in range(100):
+        side.insert(startTime=f"2026-03-{1 + number // 5:02d}T10:00:00Z")
+    table = Table(EVENTS)
+    output = synced(box, table, start_date="2026-01-01T00:00:00Z")
+    assert len(ids(output)) == 100
+    assert len(asked(box)) == 3
+
+
+def test_a_busy_calendar_is_read_in_narrower_windows(box):
+    box.highlevel.generate(count=9000, calendars=1)
+    table, state = first_sync(box, start_date=START)
+    truth = box.highlevel.truth()
+    assert len(table.rows) >= 0.95 * len(truth)
+    windows = asked(box)
+    widths = [int(params["endTime"]) - int(params["startTime"]) for params in windows]
+    assert min(widths[1:-1]) < 366 * 86_400_000
+    box.forget_requests()
+    synced(box, table, state, start_date=START)
+    assert len(asked(box)) >= 3  # not one huge answer
+
+
+# ---------------------------------------------------------------------- rows
+
+
+def test_rows_keep_their_values_but_for_the_status_and_the_boolean(box):
+    side = box.highlevel
+    side.add_calendar()
+    id = side.insert(
+        id="abc_1729821600000_1800",
+        appointmentStatus=None,
+        appoinmentStatus="noshow",
+        isRecurring="true",
+        masterEventId="abc",
+        startTime="2026-05-05T10:00:00+05:30",
+        customField={"kept": [1, None]},
+    )
+    legacy = side.insert(
+        appointmentStatus=None, appoinmentStatus=None, status="booked", isRecurring="false"
+    )
+    table, _ = first_sync(box)
+    row = table.by_id()[id]
+    assert row["appointmentStatus"] == row["appoinmentStatus"] == "noshow"
+    assert row["isRecurring"] is True
+    assert row["startTime"] == "2026-05-05T10:00:00+05:30"
+    assert row["customField"] == {"kept": [1, None]}
+    assert table.by_id()[legacy]["appointmentStatus"] == "booked"
+    assert table.by_id()[legacy]["isRecurring"] is False
+
+
+@pytest.mark.parametrize("envelope", ["appointment", "event", "bare"])
+def test_a_single_appointment_is_taken_out_of_each_envelope(box, envelope):
+    box.highlevel.envelope = envelope
+    box.highlevel.generate(count=12, calendars=2)
+    table, _ = first_sync(box, APPOINTMENTS)
+    assert_equal_to_truth(box, table)
+    paths = {request.path for request in box.requests if request.path.startswith(ONE)}
+    assert paths == {ONE + id for id in box.highlevel.events}
+    assert all(not r.params for r in box.requests if r.path.startswith(ONE))
+
+
+def test_an_appointment_that_is_gone_is_skipped_and_counted(box):
+    side = box.highlevel
+    side.generate(count=12, calendars=2)
+    gone = list(side.events)[-1]
+    box.before(ONE, 1, lambda: side.delete(gone))
+    table = Table(APPOINTMENTS)
+    output = synced(box, table)
+    assert_equal_to_truth(box, table)
+    assert any("1 appointments" in line and "404" in line for line in output.logs)
+
+
+def test_more_appointments_than_fit_a_slice_that_start_together_are_all_read(box):
+    side = box.highlevel
+    side.add_calendar()
+    for _ in range(60):
+        side.insert(startTime="2026-05-05T10:00:00Z")
+    table, _ = first_sync(box, APPOINTMENTS)
+    assert_equal_to_truth(box, table)
+
+
+# ---------------------------------------------------------------------- killed and resumed
+
+
+@pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
+def test_each_state_of_a_first_sync_is_a_place_to_go_on_from(box, stream):
+    side = box.highlevel
+    side.generate(count=25, calendars=5)
+    whole = read(config(box), None, [stream])
+    states = [number for number, message in enumerate(whole.messages) if message["type"] == "STATE"]
+    assert len(states) >= 5
+    changed = 0
+    for position in states:
+        # Given a sync that was killed right after a state, and a change since
+        cut = Output(whole.messages[: position + 1])
+        table = Table(stream)
+        table.load(cut)
+        changed += 1
+        side.edit(list(side.events)[changed], title=f"after kill {changed}")
+        # When it is resumed
+        synced(box, table, cut.last_states())
+        # Then the table is whole
+        assert_equal_to_truth(box, table)
+
+
+def test_a_sync_that_fails_half_way_leaves_the_state_as_it_was(box):
+    side = box.highlevel
+    side.generate(count=60, calendars=4)
+    table, state = first_sync(box)
+    for id in list(side.events)[::5]:
+        side.edit(id, title="x")
+    box.fault(LIST, 3, 99, kind="status", status=403)
+    broken = read(config(box), state, [EVENTS])
+    assert failure(broken)["failure_type"] == "config_error"
+    table.load(broken)
+    saved = broken.last_states()[0]["stream"]["stream_state"]
+    assert saved == state[0]["stream"]["stream_state"]
+
+
+# ---------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": None},
+        {"events": None},
+        {"events": {"id": 1}},
+        {"message": "ok"},
+        {"events": [{"title": "no id"}]},
+        {"events": ["text"]},
+    ],
+)
+def test_an_answer_of_another_shape_stops_the_stream(box, body):
+    box.highlevel.generate(count=10, calendars=1)
+    box.fault(LIST, 1, 99, kind="body", body=body)
+    output = read(config(box), None, [EVENTS])
+    assert failure(output)["failure_type"] == "transient_error"
+    assert output.state_of(EVENTS) == {} or "scan" in output.state_of(EVENTS)
+
+
+def test_an_empty_answer_may_lack_the_key(box):
+    box.highlevel.generate(count=3, calendars=3)
+    box.highlevel.add_calendar()
+    table, _ = first_sync(box)
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"appointment": None}, {"event": []}, {"traceId": "x"}, {"appointment": {"title": "x"}}],
+)
+def test_a_single_appointment_of_another_shape_stops_the_stream(box, body):
+    box.highlevel.generate(count=10, calendars=1)
+    box.fault(ONE, 1, 99, kind="body", body=body)
+    assert failure(read(config(box), None, [APPOINTMENTS]))["failure_type"] == "transient_error"
+
+
+def test_passing_faults_are_retried(box):
+    box.highlevel.generate(count=10, calendars=2)
+    timed_out = {"statusCode": 401, "message": "Command timed out", "error": "Unauthorized"}
+    box.fault(LIST, 1, kind="status", status=401, body=timed_out)
+    box.fault(LIST, 2, kind="half_json")
+    box.fault(LIST, 3, kind="body", body={"data": None})
+    box.fault(LIST, 4, kind="body", body=[])
+    table, _ = first_sync(box)
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "words"),
+    [
+        (401, "The token is not authorized for this scope.", "calendars/events.readonly"),
+        (401, "Invalid token: access token is invalid", "provider.credentials"),
+        (403, "The token does not have access to this location.", "provider.location_id"),
+        (404, "", "provider.calendar_ids"),
+        (422, ["startTime should not be empty", "x"], "startTime should not be empty; x"),
+        (422, ["locationId must be a string"], "provider.location_id"),
+    ],
+)
+def test_refusals_are_config_errors_that_name_the_setting(box, status, message, words):
+    box.highlevel.generate(count=10, calendars=2)
+    body = {"statusCode": status, "message": message}
+    box.fault(LIST, 1, 99, kind="status", status=status, body=body)
+    for stream in (EVENTS, APPOINTMENTS):
+        error = failure(read(config(box), None, [stream]))
+        assert error["failure_type"] == "config_error"
+        assert words in error["message"]
+        assert "pit-sandbox" not in str(error)
+
+
+def test_a_missing_scope_for_calendars_is_named(box):
+    box.highlevel.tokens["pit-narrow"] = {"calendars/events.readonly"}
+    credentials = {"auth_type": "private_integration_token", "access_token": "pit-narrow"}
+    error = failure(read(config(box, {"credentials": credentials}), None, [CALENDARS]))
+    assert error["failure_type"] == "config_error"
+    assert "calendars.readonly" in error["message"]
+
+
+# ---------------------------------------------------------------------- limits
+
+
+def test_the_budget_that_the_headers_announce_is_kept_and_429_waited_for(box):
+    # Given a trial account: fewer requests an interval than workers would make
+    side = box.highlevel
+    side.generate(count=30, calendars=3)
+    side.rate_limit, side.interval_ms = 5, 400
+    # When its appointments are read
+    table, _ = first_sync(box, APPOINTMENTS)
+    # Then all are there, and nearly every request was in time
+    assert_equal_to_truth(box, table)
+    refused = [request for request in box.requests if request.status == 429]
+    assert len(refused) < 0.5 * len(box.requests)
+
+
+def test_a_spent_day_ends_the_sync_at_once(box):
+    side = box.highlevel
+    side.generate(count=30, calendars=3)
+    side.daily_limit = 4
+    error = failure(read(config(box), None, [EVENTS]))
+    assert error["failure_type"] == "transient_error"
+    assert "limit of requests a day (4)" in error["message"]
+    assert [request.status for request in box.requests].count(429) <= 9  # one a worker
+
+
+# ---------------------------------------------------------------------- check and credentials
+
+
+def check(box: Sandbox, provider: Json | None = None) -> Any:
+    settings = config(box, provider)
+    return SourceMeetings(config=settings).check(logging.getLogger("airbyte"), settings)
+
+
+def test_check_asks_for_the_calendars_and_for_a_minute_of_events(box):
+    box.highlevel.generate(count=3, calendars=2)
+    assert check(box).status.value == "SUCCEEDED"
+    location = {"locationId": box.highlevel.location_id}
+    assert [request.path for request in box.requests] == ["/highlevel/calendars/", LIST]
+    assert asked(box) == [
+        {
+            **location,
+            "calendarId": next(iter(box.highlevel.calendars)),
+            "startTime": millis(NOW),
+            "endTime": millis(NOW + timedelta(minutes=1)),
+        }
+    ]
+
+
+def test_check_succeeds_for_a_location_without_calendars(box):
+    assert check(box).status.value == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("scopes", "provider", "words"),
+    [
+        ({"calendars.readonly"}, {}, "calendars/events.readonly"),
+        (None, {"location_id": "other"}, "provider.location_id"),
+        (None, {"calendar_ids": ["nope"]}, "no calendar nope"),
+    ],
+)
+def test_check_says_which_setting_is_wrong(box, scopes, provider, words):
+    box.highlevel.generate(count=3, calendars=2)
+    if scopes:
+        box.highlevel.tokens["pit-sandbox"] = scopes
+    outcome = check(box, provider)
+    assert outcome.status.value == "FAILED"
+    assert words in outcome.message
+
+
+def test_oauth_renews_with_a_form_and_the_user_type_and_hands_the_tokens_back(box):
+    side = box.highlevel
+    side.generate(count=10, calendars=2)
+    credentials = {
+        "auth_type": "oauth2.0",
+        "client_id": side.oauth.client_id,
+        "client_secret": side.oauth.client_secret,
+        "refresh_token": side.oauth.refresh_token,
+    }
+    output = read(config(box, {"credentials": credentials}), None, [EVENTS])
+    assert output.exit_code == 0, output.errors
+    (token,) = [request for request in box.requests if request.path.endswith("/oauth/token")]
+    assert token.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert b"user_type=Location" in token.body
+    (control,) = output.of("CONTROL")
+    new = control["control"]["connectorConfig"]["config"]["provider"]["credentials"]
+    assert new["refresh_token"] == side.oauth.refresh_token != credentials["refresh_token"]
