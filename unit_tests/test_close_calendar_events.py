@@ -1,0 +1,112 @@
+"""Entries of ``calendar_events``, as people copy them out of their calendars.
+
+The links are the examples of
+https://developer.close.com/resources/activities/meetings/meeting-search
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airbyte_cdk.models import FailureType
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from source_meetings.providers.close.calendar_events import parse_entry
+
+GOOGLE = "ZDYzOWZhMWM3ZWEzNDRjNzk3ZGYxZDBmNTE2MDMxMTMgZXhhbXBsZUBjbG9zZS5jb2"
+GOOGLE_EVENT = "d639fa1c7ea344c797df1d0f51603113"
+OUTLOOK = (
+    "AAMkADdiYzg5OGRlLTY1MjktNDc2Ni05YmVkLWMxMzFlNTQ0MzU3YQBGAAAAAACi9RQWB%2FSNTZBuALM6KIOs"
+    "BwBtf4g8yY%2BzTZgZh6x0X%2F50AAAAAAENAABtf4g8yY%2BzTZgZh6x0X%2F50AAL"
+)
+OUTLOOK_EVENT = (
+    "AAMkADdiYzg5OGRlLTY1MjktNDc2Ni05YmVkLWMxMzFlNTQ0MzU3YQBGAAAAAACi9RQWB-SNTZBuALM6KIOs"
+    "BwBtf4g8yY_zTZgZh6x0X-50AAAAAAENAABtf4g8yY_zTZgZh6x0X-50AAL"
+)
+
+
+@pytest.mark.parametrize(
+    ("entry", "event", "calendar"),
+    [
+        # Google's link, whose id the documents cut short, and the edit link
+        (f"https://www.google.com/calendar/event?eid={GOOGLE}", GOOGLE_EVENT, "example@close.co"),
+        (
+            f"https://calendar.google.com/calendar/u/1/r/eventedit/{GOOGLE}0",
+            GOOGLE_EVENT,
+            "example@close.com",
+        ),
+        (
+            "https://www.google.com/calendar/event?eid="
+            "NzlrNGRoMmk5bm9jZDEwOGtjMmY3Y2RzODggZXJpY0BjbG9zZS5pbw",
+            "79k4dh2i9nocd108kc2f7cds88",
+            "eric@close.io",
+        ),
+        # Outlook's web link and details link
+        (
+            f"https://outlook.office365.com/owa/?itemid={OUTLOOK}LI4%2FVAAA%3D&exvsurl=1"
+            "&path=/calendar/item",
+            f"{OUTLOOK_EVENT}LI4-VAAA=",
+            None,
+        ),
+        (
+            f"https://outlook.office.com/calendar/item/{OUTLOOK}mRd2BAAA%3D",
+            f"{OUTLOOK_EVENT}mRd2BAAA=",
+            None,
+        ),
+        # As people copy them: with blanks around, with padding, without the scheme
+        (f"  https://www.google.com/calendar/event?eid={GOOGLE}0= \n", GOOGLE_EVENT, None),
+        (f"www.google.com/calendar/event?eid={GOOGLE}0", GOOGLE_EVENT, "example@close.com"),
+        # Ids
+        (GOOGLE_EVENT, GOOGLE_EVENT, None),
+        (f"{GOOGLE_EVENT} example@close.com", GOOGLE_EVENT, "example@close.com"),
+        ("abc_20230919T150000Z", "abc_20230919T150000Z", None),
+        (f"{OUTLOOK_EVENT}LI4-VAAA=", f"{OUTLOOK_EVENT}LI4-VAAA=", None),
+    ],
+)
+def test_an_entry_names_an_event_and_perhaps_a_calendar(
+    entry: str, event: str, calendar: str | None
+) -> None:
+    params = parse_entry(entry)
+    assert params["provider_calendar_event_id"] == event
+    if calendar:
+        assert params["provider_calendar_id"] == calendar
+
+
+def test_an_entry_may_narrow_the_start_time_down() -> None:
+    entry = {
+        "event": "evt1",
+        "provider_calendar_type": "google",
+        "starts_at__gte": "2023-09-20",
+        "starts_at__lt": "2023-09-21",
+    }
+    assert parse_entry(entry) == {
+        "provider_calendar_event_id": "evt1",
+        "provider_calendar_type": "google",
+        "starts_at__gte": "2023-09-20",
+        "starts_at__lt": "2023-09-21",
+    }
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "",
+        "my meeting with Bruce",
+        "hello world",
+        "https://example.com/meeting",
+        "https://www.google.com/calendar/event?eid=%%%",
+        "https://www.google.com/calendar/event?eid=YWJj",  # decodes to one word
+        "https://calendar.google.com/calendar/u/0/r",
+        "https://outlook.office.com/calendar/item/",
+        "ftp://www.google.com/calendar/event?eid=" + GOOGLE,
+        None,
+        7,
+    ],
+)
+def test_anything_else_is_a_config_error_that_quotes_it(entry: Any) -> None:
+    with pytest.raises(AirbyteTracedException) as raised:
+        parse_entry(entry, 3)
+    assert raised.value.failure_type == FailureType.config_error
+    assert repr(entry) in str(raised.value.message)
+    assert "provider.calendar_events.3" in str(raised.value.message)
