@@ -38,6 +38,8 @@ _COUNTED = {"include_paging_counts": "true", "limit_paging_counts": "false"}
 _PRICES = ((100, 1), (150, 3), (250, 8), (500, 10))
 _PAGES_BEFORE_ASKING_AHEAD = 20
 _PAGE_SIZE = 100
+_MOST_ASKED_AGAIN = 3
+_MOST_ROUNDS_OF_A_TIE = 40
 _BEFORE_EVERYTHING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -163,21 +165,32 @@ class MeetingsSync(Sync):
         ``state`` is given to the walk whose first page says up to when the next sync may rely on.
         """
         params = {**_NEWEST_FIRST, **_COUNTED, **_deleted(cancelled)}
-        page, total, known = 1, None, False
+        page, counted_page, known = 1, 1, False
+        total: int | None = None
         ids: set[Any] = set()
+        tie = _Tie()
         while True:
             response = self._page(params, page)
             if state is not None and not known:
                 self._refuse_future(state, response)
                 self._next_state = self._complete_state(response, state)
-            before, total = total, _total(response)
             known = True
-            if before is not None and total is not None and total < before and page > 1:
-                # Rows have vanished since the page before, so unread rows have moved up by as many
-                # places, onto pages that we have read.
-                page = max(1, page - 1 - (before - total) // _PAGE_SIZE)
+            before, counted = total, _total(response)
+            total = before if counted is None else counted
+            if before is not None and total is not None and total < before:
+                # Rows have vanished since the last page that was counted, so unread rows have moved
+                # up by as many places, onto pages that we have read.
+                page = max(1, counted_page - (before - total) // _PAGE_SIZE)
+                counted_page, ids, tie = page, set(), _Tie()
                 yield response
                 continue
+            if counted is not None:
+                counted_page = page
+            if tie.repeats(_rows(response)):
+                raise ScanInstead(
+                    "meetings of the same updated_at change places between two pages; reading by "
+                    "creation time, so that none is left out."
+                )
             yield response
             if self._ends_below(response, bound) or not _has_more(response):
                 return
@@ -224,10 +237,11 @@ class MeetingsSync(Sync):
         a row from the future must not become the watermark, so their clock is the limit.
         """
         server = timestamps.server_time(newest.headers)
+        limit = server + timedelta(seconds=1)  # the header leaves the fraction out
         stamps = [timestamps.parse_or_none(row.get("updated_at")) for row in _rows(newest)]
-        moments = [stamp for stamp in stamps if stamp is not None and stamp <= server]
+        moments = [stamp for stamp in stamps if stamp is not None and stamp <= limit]
         if since and (known := timestamps.parse_or_none(since.get(self.cursor_field))):
-            moments += [min(known, server)]
+            moments += [min(known, limit)]
         # Nothing yet: whatever comes is a change, even if their stamps lag behind their clock.
         newest_change = max(moments, default=_BEFORE_EVERYTHING)
         return {**(since or {}), self.cursor_field: timestamps.iso(newest_change)}
@@ -259,30 +273,58 @@ class MeetingsSync(Sync):
         values = stream_slice.cursor_slice
         start = timestamps.parse(values["created_at_gte"])
         end = timestamps.parse_or_none(values.get("created_at_lt"))
-        fixed = {**_OLDEST_FIRST, **_deleted(values.get("show_deleted"))}
+        fixed = {**_OLDEST_FIRST, **_COUNTED, **_deleted(values.get("show_deleted"))}
         if end:
             fixed["created_at[lt]"] = timestamps.iso(end)
-        page, known = 1, None
         while True:
-            response = self._page({**fixed, "created_at[gte]": timestamps.iso(start)}, page)
+            response = self._page({**fixed, "created_at[gte]": timestamps.iso(start)}, 1)
             rows = _rows(response)
             if not rows:
                 return
-            ids = _ids(response)
             last = self._moment(rows[-1], "created_at")
             self._check_window(rows, start, end)
             yield response
             if not _has_more(response):
                 return
-            if page > 1 and ids == known:
-                raise self.unexpected("Salesloft repeats a page instead of going on.")
-            known = ids
-            # One creation time over a whole page: only the page number leads further.
-            page = page + 1 if last == start else 1
-            start = last
+            if last == start:
+                yield from self._tie_pages(fixed, start)
+                start += timedelta(microseconds=1)
+            else:
+                start = last
+
+    def _tie_pages(self, fixed: Mapping[str, str], moment: datetime) -> Iterator[requests.Response]:
+        """Yield the pages of the meetings that were created at one moment and fill a whole page.
+
+        Only the page number leads through them, and no order among equal times is documented: they
+        may change places from request to request. So the pages are read until as many different
+        meetings were seen as there are.
+        """
+        end = moment + timedelta(microseconds=1)
+        bounds = {"created_at[gte]": timestamps.iso(moment), "created_at[lt]": timestamps.iso(end)}
+        seen: set[Any] = set()
+        total: int | None = None
+        for _ in range(_MOST_ROUNDS_OF_A_TIE):
+            known = len(seen)
+            page, more = 1, True
+            while more:
+                response = self._page({**fixed, **bounds}, page)
+                self._check_window(_rows(response), moment, end)
+                before, total = total, _total(response)
+                if before is not None and total is not None and total < before:
+                    seen.clear()  # some have vanished, and we cannot tell which
+                    known = -1
+                seen |= _ids(response)
+                yield response
+                page, more = page + 1, _has_more(response)
+            if len(seen) == known or (total is not None and known >= 0 and len(seen) >= total):
+                return
+        raise self.unexpected(
+            f"Salesloft lists the meetings created at {timestamps.iso(moment)} in ever changing "
+            "order, so it cannot be told whether all of them were read."
+        )
 
     def _check_window(self, rows: list[Json], start: datetime, end: datetime | None) -> None:
-        for row in (rows[0], rows[-1]):
+        for row in (*rows[:1], *rows[-1:]):
             created = self._moment(row, "created_at")
             if created < start or (end is not None and created >= end):
                 raise self.unexpected(
@@ -295,6 +337,24 @@ class MeetingsSync(Sync):
 
     def _page(
         self, params: Mapping[str, str], page: int, size: int | None = None
+    ) -> requests.Response:
+        """Ask for one page; one with fewer rows than it should have is asked for again.
+
+        Rows may be left out because this user cannot see them, so a page that comes back the same
+        is taken as it is.
+        """
+        response = self._page_once(params, page, size)
+        for _ in range(_MOST_ASKED_AGAIN):
+            if not _is_short(response, page):
+                return response
+            again = self._page_once(params, page, size)
+            if _ids(again) == _ids(response):
+                return again
+            response = again
+        return response
+
+    def _page_once(
+        self, params: Mapping[str, str], page: int, size: int | None
     ) -> requests.Response:
         asked = {**params, **({"per_page": str(size)} if size else {})}
         response = self.ask(asked, page=page)
@@ -325,6 +385,30 @@ class MeetingsSync(Sync):
         if moment is None:
             raise self.unexpected(f"a meeting has no usable {key}; it cannot be placed in time.")
         return moment
+
+
+class _Tie:
+    """The meetings of one ``updated_at`` at the end of what a walk has read so far.
+
+    No order among equal times is documented. Where they change places between two requests, one
+    that was on the page before comes again, and another one that was not is left out.
+    """
+
+    def __init__(self) -> None:
+        self._stamp: Any = None
+        self._ids: set[Any] = set()
+
+    def repeats(self, rows: list[Json]) -> bool:
+        """Take the next page; returns whether it repeats an unchanged row of the tie."""
+        repeated = any(
+            row.get("updated_at") == self._stamp and row.get("id") in self._ids for row in rows
+        )
+        if rows:
+            stamp = rows[-1].get("updated_at")
+            ids = {row.get("id") for row in rows if row.get("updated_at") == stamp}
+            self._ids = self._ids | ids if stamp == self._stamp else ids
+            self._stamp = stamp
+        return repeated
 
 
 @dataclass
@@ -396,6 +480,17 @@ def _has_more(response: requests.Response) -> bool:
     if paging is not None and "next_page" in paging:
         return paging["next_page"] is not None
     return bool(_rows(response))
+
+
+def _is_short(response: requests.Response, page: int) -> bool:
+    """Whether a page has fewer rows than its own metadata promise."""
+    paging = _paging(response) or {}
+    size, total = paging.get("per_page"), paging.get("total_count")
+    if not isinstance(size, int):
+        return False
+    if isinstance(total, int):
+        return len(_rows(response)) < min(size, total - (page - 1) * size)
+    return paging.get("next_page") is not None and len(_rows(response)) < size
 
 
 def _deleted(cancelled: str | None) -> dict[str, str]:
