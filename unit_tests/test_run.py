@@ -1,0 +1,159 @@
+"""The commands, as a platform calls them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sandbox import Sandbox
+from unit_tests.harness import Json, read, run_command, write_json
+
+ROOT = Path(__file__).parents[1]
+STREAM = "salesloft_meetings"
+
+
+def config(box: Sandbox) -> Json:
+    credentials = {"auth_type": "api_key", "api_key": "ak_sandbox"}
+    base_url = box.salesloft.base_url
+    return {"provider": {"name": "salesloft", "base_url": base_url, "credentials": credentials}}
+
+
+def catalog(*names: str) -> Json:
+    modes = ["full_refresh", "incremental"]
+    return {
+        "streams": [
+            {
+                "stream": {"name": name, "json_schema": {}, "supported_sync_modes": modes},
+                "sync_mode": "incremental",
+                "destination_sync_mode": "append_dedup",
+            }
+            for name in names
+        ]
+    }
+
+
+def test_discover_describes_the_stream_without_a_request(box):
+    output = run_command(["discover", "--config", write_json(config(box))])
+    (message,) = output.of("CATALOG")
+    (stream,) = message["catalog"]["streams"]
+    assert stream["name"] == STREAM
+    assert stream["source_defined_primary_key"] == [["id"]]
+    assert stream["default_cursor_field"] == ["updated_at"]
+    assert stream["source_defined_cursor"] is True
+    assert set(stream["supported_sync_modes"]) == {"full_refresh", "incremental"}
+    assert box.requests == []
+
+
+def test_every_field_of_a_meeting_is_described_and_fits(box):
+    import jsonschema
+
+    box.salesloft.generate(count=300, seed=1)
+    schema = json.loads((ROOT / "schemas" / f"{STREAM}.json").read_text())
+    output = read(config(box))
+    validator = jsonschema.Draft7Validator(schema)
+    for row in output.records():
+        assert [error.message for error in validator.iter_errors(row)] == []
+        assert set(row) <= set(schema["properties"])
+
+
+def test_a_stream_that_the_provider_lacks_is_refused_before_any_request(box):
+    output = read(config(box), configured=catalog(STREAM, "close_meetings"))
+    assert output.exit_code == 1
+    assert output.errors[0]["failure_type"] == "config_error"
+    assert "close_meetings is no stream of provider salesloft" in output.errors[0]["message"]
+    assert box.requests == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [sys.executable, "-m", "source_meetings"],
+        [sys.executable, "main.py"],
+        [sys.executable, "-c", "from source_meetings.run import run; run()"],
+    ],
+    ids=["module", "main.py", "function"],
+)
+def test_the_connector_runs_as_a_process_and_prints_protocol_only(box, command):
+    box.salesloft.generate(count=250, seed=2)
+    arguments = ["read"]
+    arguments += ["--config", write_json(config(box)), "--catalog", write_json(catalog(STREAM))]
+    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {message["type"] for message in messages} == {"LOG", "TRACE", "RECORD", "STATE"}
+    assert sum(message["type"] == "RECORD" for message in messages) == 250
+    assert messages[-1]["type"] in ("STATE", "LOG", "TRACE")
+    assert "ak_sandbox" not in done.stdout + done.stderr
+
+
+def test_a_failed_read_leaves_with_status_1(box):
+    arguments = ["--config", write_json(config(box)), "--catalog", write_json(catalog("nothing"))]
+    done = subprocess.run(
+        [sys.executable, "-m", "source_meetings", "read", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    for line in done.stdout.splitlines():
+        json.loads(line)
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "7"])
+def test_a_configuration_file_that_is_none_is_a_config_error(tmp_path, text):
+    path = tmp_path / "config.json"
+    if text is not None:
+        path.write_text(text)
+    output = run_command(["discover", "--config", str(path)])
+    assert output.exit_code == 1
+    assert output.errors[0]["failure_type"] == "config_error"
+    assert str(path) in output.errors[0]["message"]
+
+
+# ------------------------------------------------------------------ check
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/me", 401, "does not accept the API key"),
+        ("/meetings", 403, "meetings:read"),
+        ("/me", 404, "Leave base_url at its default"),
+        ("/me", 500, "a fault of its own"),
+        ("/me", 429, "budget of 600 points"),
+    ],
+)
+def test_check_tells_what_is_wrong(box, path, status, words):
+    headers = {"Retry-After": "0"}
+    box.fault(path, times=9, kind="status", status=status, headers=headers)
+    output = run_command(["check", "--config", write_json(config(box))])
+    answer = output.of("CONNECTION_STATUS")[0]["connectionStatus"]
+    assert answer["status"] == "FAILED"
+    assert words in answer["message"]
+    assert len(box.requests) <= 3
+
+
+def test_check_says_that_a_host_cannot_be_reached(box):
+    unreachable = config(box)
+    unreachable["provider"]["base_url"] = "http://127.0.0.1:9/v2"
+    started = time.monotonic()
+    output = run_command(["check", "--config", write_json(unreachable)])
+    answer = output.of("CONNECTION_STATUS")[0]["connectionStatus"]
+    assert answer["status"] == "FAILED"
+    assert "127.0.0.1:9 could not be reached" in answer["message"]
+    assert time.monotonic() - started < 20
+
+
+def test_check_answers_within_twenty_seconds_although_the_provider_does_not(box):
+    box.fault("/me", times=9, kind="stall", seconds=60)
+    started = time.monotonic()
+    output = run_command(["check", "--config", write_json(config(box))])
+    answer = output.of("CONNECTION_STATUS")[0]["connectionStatus"]
+    assert answer["status"] == "FAILED"
+    assert "did not answer" in answer["message"]
+    assert time.monotonic() - started < 20

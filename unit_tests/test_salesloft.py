@@ -1,0 +1,692 @@
+"""Salesloft, against the sandbox over HTTP: what is asked for, and that the table ends up right."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import threading
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import Sandbox
+from unit_tests.harness import Json, Output, Table, read, run_command, without_nulls, write_json
+
+STREAM = "salesloft_meetings"
+LIST = "/salesloft/v2/meetings"
+NEWEST_FIRST = {
+    "page": "1",
+    "per_page": "100",
+    "sort_by": "updated_at",
+    "sort_direction": "DESC",
+    "include_paging_counts": "true",
+    "limit_paging_counts": "false",
+}
+OLDEST = {
+    "page": "1",
+    "per_page": "1",
+    "sort_by": "created_at",
+    "sort_direction": "ASC",
+    "include_paging_counts": "true",
+    "limit_paging_counts": "false",
+}
+WINDOW = OLDEST | {"per_page": "100"}
+WALKS = "sort_by=updated_at"  # expressions for hooks and faults
+WINDOWS = "created_at%5Bgte%5D"
+
+
+def config(box: Sandbox, **common: Any) -> Json:
+    side = box.salesloft
+    credentials = {"auth_type": "api_key", "api_key": "ak_sandbox"}
+    provider = {"name": "salesloft", "base_url": side.base_url, "credentials": credentials}
+    return {"provider": provider, **common}
+
+
+def asked(box: Sandbox) -> list[dict[str, str]]:
+    assert {request.path for request in box.requests} <= {LIST}
+    return [dict(request.params) for request in box.requests]
+
+
+def synced(box: Sandbox, table: Table, state: list[Json] | None = None, **common: Any) -> Output:
+    """One finished sync, loaded into the table."""
+    output = read(config(box, **common), state)
+    assert output.exit_code == 0, output.errors
+    assert output.statuses == {STREAM: "COMPLETE"}
+    table.load(output)
+    return output
+
+
+def first_sync(box: Sandbox, **common: Any) -> tuple[Table, Output]:
+    table = Table(STREAM)
+    output = synced(box, table, **common)
+    return table, output
+
+
+def assert_equal_to_truth(box: Sandbox, table: Table, lingering: set[int] = frozenset()) -> None:
+    """`lingering`: ids of hard-deleted meetings, which Salesloft shows to nobody."""
+    truth = {id: without_nulls(row) for id, row in box.salesloft.truth().items()}
+    rows = {id: row for id, row in table.by_id().items() if int(id) not in lingering}
+    assert set(truth) - set(rows) == set(), "missing rows"
+    assert set(rows) - set(truth) == set(), "rows too many"
+    assert {id for id in truth if truth[id] != rows[id]} == set(), "stale rows"
+
+
+def newest_first(box: Sandbox) -> list[int]:
+    rows = box.salesloft.meetings.values()
+    return [row["id"] for row in sorted(rows, key=lambda row: row["updated_at"], reverse=True)]
+
+
+def edit_all(box: Sandbox, ids: list[int], **fields: Any) -> None:
+    for id in ids:
+        box.salesloft.edit(id, **fields)
+
+
+# ------------------------------------------------------------------ what is asked for
+
+
+def test_a_first_sync_asks_for_the_newest_change_the_oldest_meeting_and_then_windows(box):
+    box.salesloft.generate(count=300, seed=1)
+    table, _ = first_sync(box)
+    requests = asked(box)
+    # Two requests find out where to stop and where to begin
+    assert requests[:2] == [NEWEST_FIRST, OLDEST]
+    # The rest are windows of created_at
+    windows = sorted(requests[2:], key=lambda params: params["created_at[gte]"])
+    for params in windows:
+        bounds = {"created_at[gte]": params["created_at[gte]"]}
+        if "created_at[lt]" in params:
+            bounds["created_at[lt]"] = params["created_at[lt]"]
+        assert params == WINDOW | bounds
+    # They are half-open, adjacent, from the oldest meeting on, and the last one has no end
+    assert len(windows) == 8
+    assert windows[0]["created_at[gte]"] == min(
+        row["created_at"] for row in box.salesloft.meetings.values()
+    )
+    for one, following in pairwise(windows):
+        assert one["created_at[lt]"] == following["created_at[gte]"]
+    assert "created_at[lt]" not in windows[-1]
+    assert_equal_to_truth(box, table)
+
+
+def test_a_page_of_a_window_begins_at_the_last_row_of_the_page_before(box):
+    # Given 250 meetings created within the hour: one window, three pages
+    for minute in range(250):
+        box.salesloft.insert(
+            created_at=f"2026-05-31T23:{10 + minute // 6:02}:{minute % 6:02}.000000Z"
+        )
+    created = sorted(row["created_at"] for row in box.salesloft.meetings.values())
+    table, _ = first_sync(box)
+    assert asked(box)[-3:] == [
+        WINDOW | {"created_at[gte]": created[0]},
+        WINDOW | {"created_at[gte]": created[99]},
+        WINDOW | {"created_at[gte]": created[198]},
+    ]
+    assert_equal_to_truth(box, table)
+
+
+def test_a_quiet_incremental_sync_makes_one_request_and_emits_next_to_nothing(box):
+    box.salesloft.generate(count=1000, seed=2)
+    table, output = first_sync(box)
+    box.clock.advance(hours=1)
+    box.forget_requests()
+    again = synced(box, table, output.last_states())
+    assert asked(box) == [NEWEST_FIRST]
+    assert len(again.records()) <= 3
+    assert again.state_of(STREAM) == output.state_of(STREAM)
+
+
+def test_an_incremental_sync_reads_the_changes_and_at_most_one_page_more(box):
+    box.salesloft.generate(count=1000, seed=3)
+    table, output = first_sync(box)
+    box.clock.advance(days=1)
+    edit_all(box, list(box.salesloft.meetings)[:250], title="moved")
+    box.forget_requests()
+    output = synced(box, table, output.last_states())
+    assert asked(box) == [NEWEST_FIRST | {"page": page} for page in ("1", "2", "3")]
+    assert 250 <= len(output.records()) < 260
+    assert_equal_to_truth(box, table)
+
+
+def test_check_asks_who_we_are_and_for_one_meeting(box):
+    box.salesloft.generate(count=3)
+    path = write_json(config(box))
+    output = run_command(["check", "--config", path])
+    assert output.of("CONNECTION_STATUS")[0]["connectionStatus"]["status"] == "SUCCEEDED"
+    assert [(request.path, dict(request.params)) for request in box.requests] == [
+        ("/salesloft/v2/me", {}),
+        (LIST, {"per_page": "1"}),
+    ]
+
+
+def test_a_full_refresh_reads_everything_although_there_is_a_complete_state(box):
+    box.salesloft.generate(count=250, seed=4)
+    _, output = first_sync(box)
+    again = read(config(box), output.last_states(), mode="full_refresh")
+    assert {row["id"] for row in again.records()} == set(box.salesloft.meetings)
+
+
+def test_no_meetings_at_all_are_no_error_and_the_first_ones_are_seen_later(box):
+    table, output = first_sync(box)
+    assert output.records() == []
+    box.salesloft.insert(title="the first")
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+def test_a_first_sync_of_a_large_account_pays_no_surcharge(box):
+    box.salesloft.generate(count=12_000, seed=5)
+    table, output = first_sync(box)
+    slices = len(output.states[0]["stream"]["stream_state"]["scan"]["pending"])
+    assert box.points == len(box.requests) <= 1.05 * 120 + slices
+    assert_equal_to_truth(box, table)
+
+
+# ------------------------------------------------------------------ changes while we read
+
+
+def test_edits_inserts_and_cancels_during_a_first_sync_are_there_after_the_next(box):
+    side = box.salesloft
+    side.generate(count=1000, seed=6)
+    ids = list(side.meetings)
+    chance = random.Random(6)
+
+    def change() -> None:
+        edit_all(box, chance.sample(ids, 5), title="meanwhile")
+        side.cancel(chance.choice(ids))
+        side.insert(title="new")
+
+    for nth in range(1, 16):
+        box.before(LIST, nth, change)
+    table, output = first_sync(box)
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+def test_edits_and_inserts_between_two_pages_of_a_walk_are_there_after_the_next_sync(box):
+    side = box.salesloft
+    side.generate(count=1000, seed=7)
+    table, output = first_sync(box)
+    box.clock.advance(days=1)
+    ids = list(side.meetings)
+    edit_all(box, ids[:350], title="before")
+    chance = random.Random(7)
+    for nth in range(1, 5):
+
+        def change() -> None:
+            edit_all(box, chance.sample(ids, 30), title="meanwhile")
+            side.insert(title="new")
+            side.cancel(chance.choice(ids))
+
+        box.before(WALKS, nth, change)
+    output = synced(box, table, output.last_states())
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize("deletions", [1, 30, 120])
+@pytest.mark.parametrize("before_page", [2, 3, 4])
+def test_hard_deletes_between_two_pages_of_a_walk_take_no_other_row_with_them(
+    box, deletions, before_page
+):
+    side = box.salesloft
+    side.generate(count=1000, seed=8)
+    table, output = first_sync(box)
+    box.clock.advance(days=1)
+    edit_all(box, list(side.meetings)[:400], title="changed")
+    gone = set(newest_first(box)[:deletions])  # rows that the walk has read
+    box.before(WALKS, before_page, lambda: [side.delete(id) for id in gone])
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table, lingering=gone)
+
+
+def test_hard_deletes_are_noticed_although_a_page_in_between_came_without_paging(box):
+    side = box.salesloft
+    side.generate(count=1000, seed=9)
+    table, output = first_sync(box)
+    box.clock.advance(days=1)
+    edit_all(box, list(side.meetings)[:400], title="changed")
+    side.omit_paging = {2}
+    gone = set(newest_first(box)[:20])
+    box.before(WALKS, 2, lambda: [side.delete(id) for id in gone])
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table, lingering=gone)
+
+
+def test_hard_deletes_between_two_pages_of_a_window_take_no_other_row_with_them(box):
+    side = box.salesloft
+    side.generate(count=3000, seed=10)
+    gone = set(random.Random(10).sample(list(side.meetings), 600))
+    batches = iter([sorted(gone)[start : start + 20] for start in range(0, 600, 20)])
+    for nth in range(3, 33):
+        box.before(LIST, nth, lambda: [side.delete(id) for id in next(batches)])
+    table, _ = first_sync(box)
+    assert len(box.requests) >= 33  # all were deleted while we read
+    assert_equal_to_truth(box, table, lingering=gone)
+
+
+# ------------------------------------------------------------------ ties
+
+
+def tied(box: Sandbox, count: int, key: str, stamp: str) -> None:
+    for _ in range(count):
+        box.salesloft.insert(**{key: stamp})
+
+
+@pytest.mark.parametrize("unstable", [False, True])
+@pytest.mark.parametrize("count", [2, 99, 100, 101, 150, 350])
+def test_equal_creation_times_lose_nothing_be_they_longer_than_a_page(box, count, unstable):
+    box.salesloft.generate(count=195, seed=11)
+    tied(box, count, "created_at", "2025-03-01T12:00:00.000000Z")
+    box.salesloft.generate(count=95, seed=12)
+    box.salesloft.unstable_ties = unstable
+    table, _ = first_sync(box)
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize("unstable", [False, True])
+@pytest.mark.parametrize("newer", [0, 60, 99])
+def test_equal_change_times_over_a_page_edge_lose_nothing_in_a_walk(box, newer, unstable):
+    side = box.salesloft
+    side.generate(count=600, seed=13)
+    table, output = first_sync(box)
+    box.clock.advance(days=1)
+    ids = list(side.meetings)
+    edit_all(box, ids[:250], title="in bulk", updated_at="2026-06-01T12:00:00.000000Z")
+    edit_all(box, ids[250 : 250 + newer], title="one by one")
+    side.unstable_ties = unstable
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+# ------------------------------------------------------------------ cancelled meetings
+
+
+def test_cancelled_meetings_are_rows_and_a_cancel_arrives_with_the_next_sync(box):
+    side = box.salesloft
+    side.generate(count=300, seed=14)
+    table, output = first_sync(box)
+    id = next(id for id, row in side.meetings.items() if row["canceled_at"] is None)
+    side.cancel(id)
+    synced(box, table, output.last_states())
+    assert table.by_id()[str(id)]["canceled_at"] == side.meetings[id]["canceled_at"]
+    assert_equal_to_truth(box, table)
+
+
+def test_where_cancelled_meetings_are_hidden_by_default_they_are_asked_for_apart(box):
+    side = box.salesloft
+    side.show_deleted_default = "active"
+    side.generate(count=600, seed=15)
+    table, output = first_sync(box)
+    passes = [params.get("show_deleted") for params in asked(box)]
+    assert passes[:3] == [None, "false", "true"]
+    assert set(passes[3:]) == {"false", "true"}
+    assert_equal_to_truth(box, table)
+    # And so by later syncs: a meeting that is cancelled between the two passes is in the second
+    active = [id for id, row in side.meetings.items() if row["canceled_at"] is None]
+    side.edit(active[0], title="changed")
+    side.cancel(active[1])
+    box.before("show_deleted=true", 1, lambda: side.cancel(active[2]))
+    box.forget_requests()
+    output = synced(box, table, output.last_states())
+    assert asked(box) == [
+        NEWEST_FIRST | {"show_deleted": "false"},
+        NEWEST_FIRST | {"show_deleted": "true"},
+    ]
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+def test_a_hidden_default_that_is_not_known_yet_is_found_out_by_later_syncs(box):
+    # Given an account where nothing was ever cancelled
+    side = box.salesloft
+    ids = [side.insert() for _ in range(5)]
+    table, output = first_sync(box)
+    plain = {name: NEWEST_FIRST[name] for name in ("page", "per_page", "sort_by", "sort_direction")}
+    assert asked(box)[1] == plain | {"show_deleted": "true"}
+    # When the first meeting is cancelled, and hidden unless asked for
+    side.show_deleted_default = "active"
+    side.cancel(ids[0])
+    synced(box, table, output.last_states())
+    # Then it arrives all the same
+    assert_equal_to_truth(box, table)
+
+
+# ------------------------------------------------------------------ answers of another kind
+
+
+def test_answers_without_paging_are_read_to_the_end(box):
+    side = box.salesloft
+    side.omit_paging = True
+    side.generate(count=450, seed=16)
+    table, output = first_sync(box)
+    assert_equal_to_truth(box, table)
+    box.clock.advance(days=1)
+    edit_all(box, list(side.meetings)[:150], title="changed")
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+def test_another_order_than_asked_for_stops_the_stream_with_an_error_that_names_sorting(box):
+    box.salesloft.generate(count=300, seed=17)
+    _, output = first_sync(box)
+    box.salesloft.ignore_sort = True
+    for state in (None, output.last_states()):
+        failed = read(config(box), state)
+        assert failed.exit_code == 1
+        assert failed.statuses == {STREAM: "INCOMPLETE"}
+        assert "sorted by start_time although" in failed.errors[0]["message"]
+        if state:  # and no state that promises more than before
+            assert failed.state_of(STREAM) == output.state_of(STREAM)
+
+
+def test_ids_of_two_types_become_text(box):
+    side = box.salesloft
+    side.insert(account_id=7, task_id="8", meeting_type_id=9)
+    side.insert(account_id="7", task_id=8, meeting_type_id=None)
+    table, _ = first_sync(box)
+    first, second = table.by_id().values()
+    assert (first["account_id"], first["task_id"], first["meeting_type_id"]) == ("7", "8", "9")
+    assert (second["account_id"], second["task_id"]) == ("7", "8")
+    assert "meeting_type_id" not in second
+
+
+# ------------------------------------------------------------------ start date and states
+
+
+def test_a_start_date_leaves_out_what_was_last_changed_before_it(box):
+    side = box.salesloft
+    side.generate(count=800, seed=18)
+    start = "2026-03-01T00:00:00Z"
+    table, output = first_sync(box, start_date=start)
+    recent = {str(id) for id, row in side.meetings.items() if row["updated_at"] >= start}
+    assert 0 < len(recent) < 800
+    assert set(table.by_id()) == recent
+    # What is old and is changed later arrives
+    old = next(id for id in side.meetings if str(id) not in recent)
+    side.edit(old, title="now")
+    synced(box, table, output.last_states(), start_date=start)
+    assert set(table.by_id()) == recent | {str(old)}
+
+
+def test_thousands_of_changes_are_read_by_creation_time_where_that_is_cheaper(box):
+    side = box.salesloft
+    side.generate(count=15_000, seed=19)
+    table, output = first_sync(box)
+    box.clock.advance(days=1)
+    for id in list(side.meetings)[:11_000]:
+        side.edit(id, title="in bulk")
+    box.forget_requests()
+    output = synced(box, table, output.last_states())
+    # 20 pages of the walk, one look ahead at page 100, then windows
+    assert [params["page"] for params in asked(box)[:21]] == [*map(str, range(1, 21)), "100"]
+    assert WINDOWS.replace("%5B", "[").replace("%5D", "]") in asked(box)[-1]
+    assert {params["page"] for params in asked(box)[21:]} == {"1"}
+    assert box.points <= 21 + 2 + 1.05 * 150 + 8
+    assert_equal_to_truth(box, table)
+    # And the state is a complete one again
+    box.clock.advance(hours=1)
+    side.edit(5, title="after")
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+def state_with(**values: Any) -> list[Json]:
+    descriptor = {"stream_descriptor": {"name": STREAM}, "stream_state": values}
+    return [{"type": "STREAM", "stream": descriptor}]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"updated_at": "2099-01-01T00:00:00Z"},
+        {"updated_at": "yesterday"},
+        {"updated_at": None},
+        {"other": 1},
+        {"scan": {"then": {}, "pending": []}},
+        {"scan": {"then": {"updated_at": "2026-01-01T00:00:00Z"}, "pending": ["x"]}},
+        {"scan": None},
+    ],
+)
+def test_a_state_that_cannot_be_gone_on_from_reads_everything(box, values):
+    box.salesloft.generate(count=120, seed=20)
+    table = Table(STREAM)
+    output = synced(box, table, state_with(**values))
+    assert_equal_to_truth(box, table)
+    assert output.state_of(STREAM)["updated_at"] <= "2026-06-01T00:00:00.000000Z"
+
+
+def test_a_row_from_the_future_does_not_become_the_watermark(box):
+    side = box.salesloft
+    side.generate(count=300, seed=21)
+    side.edit(7, updated_at="2031-01-01T00:00:00.000000Z")
+    table, output = first_sync(box)
+    assert output.state_of(STREAM)["updated_at"] < "2026-06-02"
+    side.edit(8, title="later")
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+def test_a_change_that_becomes_visible_late_is_read(box):
+    side = box.salesloft
+    side.generate(count=300, seed=22)
+    side.edit(1, title="newest")
+    table, output = first_sync(box)
+    box.clock.advance(minutes=9)
+    side.edit(2, title="late", updated_at="2026-05-31T23:51:00.000000Z")
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+# ------------------------------------------------------------------ cut off and gone on
+
+
+def up_to_each_state(output: Output) -> list[Output]:
+    """What a platform has when a sync is cut off: all up to one of its states."""
+    ends = [n for n, message in enumerate(output.messages, 1) if message["type"] == "STATE"]
+    return [Output(output.messages[:end]) for end in ends]
+
+
+@pytest.mark.parametrize("default", ["both", "active"])
+def test_a_first_sync_can_be_gone_on_with_from_every_state_it_emitted(box, default):
+    side = box.salesloft
+    side.show_deleted_default = default
+    side.generate(count=700, seed=23)
+    _, output = first_sync(box)
+    pieces = up_to_each_state(output)
+    assert len(pieces) > 8
+    chance = random.Random(23)
+    for piece in pieces:
+        # Given what was read until then, and edits since
+        table = Table(STREAM)
+        table.load(piece)
+        edit_all(box, chance.sample(list(side.meetings), 20), title=f"edit {len(piece.messages)}")
+        side.cancel(chance.choice(list(side.meetings)))
+        side.insert(title="since")
+        # When the sync goes on, the table is whole
+        resumed = synced(box, table, piece.last_states())
+        assert_equal_to_truth(box, table)
+        assert set(resumed.state_of(STREAM)) >= {"updated_at"}
+
+
+def test_an_interrupted_first_sync_does_not_read_again_what_it_has_read(box):
+    box.salesloft.generate(count=1000, seed=24)
+    _, output = first_sync(box)
+    before_the_last_window = [
+        piece
+        for piece in up_to_each_state(output)
+        if len(piece.states[-1]["stream"]["stream_state"].get("scan", {}).get("pending", [])) == 1
+    ][0]
+    box.forget_requests()
+    synced(box, Table(STREAM), before_the_last_window.last_states())
+    assert len(box.requests) <= 4  # two pages of the window, then what has changed since
+    assert [params for params in asked(box) if params["sort_by"] == "updated_at"] == [NEWEST_FIRST]
+
+
+def killed_at_request(box: Sandbox, number: int, paths: list[str]) -> Output:
+    """Run the connector as a process and kill it while it waits for an answer."""
+    reached = threading.Event()
+    box.before(LIST, number, reached.set)
+    box.fault(LIST, nth=number, kind="stall", seconds=0.2)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "source_meetings", "read"]
+        + [part for pair in zip(("--config", "--catalog", "--state"), paths) for part in pair],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[1],
+    )
+    assert process.stdout is not None
+    lines: list[bytes] = []
+    reader = threading.Thread(target=lambda: lines.extend(process.stdout or []))
+    reader.start()
+    assert reached.wait(60)
+    process.kill()
+    process.wait()
+    reader.join()
+    process.stdout.close()
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return Output([json.loads(line) for line in whole], process.returncode)
+
+
+def test_a_sync_that_is_killed_again_and_again_loses_nothing(box):
+    side = box.salesloft
+    side.generate(count=2500, seed=25)
+    _, output = first_sync(box)
+    source_catalog = {
+        "streams": [
+            {
+                "stream": {
+                    "name": STREAM,
+                    "json_schema": {},
+                    "supported_sync_modes": ["full_refresh", "incremental"],
+                },
+                "sync_mode": "incremental",
+                "destination_sync_mode": "append_dedup",
+            }
+        ]
+    }
+    chance = random.Random(25)
+    table = Table(STREAM)
+    state: list[Json] = []
+    for number in (2, 9, 14, 6, 5):
+        paths = [write_json(config(box)), write_json(source_catalog), write_json(state)]
+        killed = killed_at_request(box, number, paths)
+        table.load(killed)
+        state = killed.last_states() or state
+        edit_all(box, chance.sample(list(side.meetings), 30), title=f"edit {number}")
+        side.insert()
+    synced(box, table, state)
+    assert_equal_to_truth(box, table)
+
+
+# ------------------------------------------------------------------ faults
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "half_json"},
+        {"kind": "html"},
+        {"kind": "drop"},
+        {"kind": "cut"},
+        {"kind": "body", "body": {"data": {}}},
+        {"kind": "body", "body": {}},
+        {"kind": "body", "body": []},
+        {"kind": "body", "body": None},
+        {"kind": "status", "status": 500, "headers": {"Retry-After": "0"}},
+        {"kind": "status", "status": 503, "body": "", "headers": {"Retry-After": "0"}},
+        {"kind": "status", "status": 429, "headers": {"Retry-After": "0"}},
+    ],
+    ids=str,
+)
+def test_a_spoilt_answer_is_asked_for_again_and_never_taken_for_an_empty_page(box, fault):
+    box.salesloft.generate(count=450, seed=26)
+    box.fault(WINDOWS, nth=2, **fault)
+    table, output = first_sync(box)
+    assert_equal_to_truth(box, table)
+    box.clock.advance(days=1)
+    edit_all(box, list(box.salesloft.meetings)[:150], title="changed")
+    box.fault(WALKS, nth=2, **fault)
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+def test_a_page_with_fewer_rows_than_it_should_have_is_not_the_last_one(box):
+    for minute in range(250):
+        box.salesloft.insert(
+            created_at=f"2026-05-31T23:{10 + minute // 6:02}:{minute % 6:02}.000000Z"
+        )
+    for nth in (1, 3):  # the first page of the window, and (after that one again) the last one
+        box.fault(WINDOWS, nth=nth, kind="short_page", n=3)
+    table, output = first_sync(box)
+    assert_equal_to_truth(box, table)
+    # And so in a walk
+    box.clock.advance(days=1)
+    edit_all(box, list(box.salesloft.meetings)[:150], title="changed")
+    box.fault(WALKS, nth=1, kind="short_page", n=3)
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+def test_server_errors_without_end_stop_the_stream_with_a_transient_error(box):
+    box.salesloft.generate(count=300, seed=27)
+    box.fault(WINDOWS, nth=3, times=999, kind="status", status=500, headers={"Retry-After": "0"})
+    failed = read(config(box))
+    assert failed.exit_code == 1
+    assert failed.statuses == {STREAM: "INCOMPLETE"}
+    assert failed.errors[0]["failure_type"] == "transient_error"
+    assert "Salesloft has a fault of its own" in failed.errors[0]["message"]
+    assert "scan" in failed.state_of(STREAM)
+    # What was read is kept: the rest is read by the next sync
+    box._faults.clear()
+    table = Table(STREAM)
+    table.load(failed)
+    synced(box, table, failed.last_states())
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "words"),
+    [
+        (401, "config_error", "does not accept the API key"),
+        (403, "config_error", "meetings:read"),
+        (404, "config_error", "no such endpoint"),
+        (422, "system_error", "refused the request as malformed"),
+    ],
+)
+def test_a_refusal_is_not_repeated_and_says_what_to_do(box, status, kind, words):
+    box.salesloft.generate(count=10)
+    box.fault(LIST, times=9, kind="status", status=status)
+    failed = read(config(box))
+    assert failed.exit_code == 1
+    assert len(box.requests) == 1
+    assert failed.errors[0]["failure_type"] == kind
+    assert words in failed.errors[0]["message"]
+
+
+def test_a_spent_budget_is_waited_for_until_the_next_full_minute(box):
+    # Given a budget of 6 points a minute, and two seconds left of this one
+    side = box.salesloft
+    side.generate(count=450, seed=28)
+    side.rate_limit = 6
+    box.clock.set("2026-06-01T00:00:58Z")
+    refused: list[int] = []
+
+    def next_minute() -> None:
+        if box.requests[-1].status == 429:
+            refused.append(1)
+            box.clock.advance(minutes=1)  # to second 58 of the next
+
+    for nth in range(1, 40):
+        box.after(LIST, nth, next_minute)
+    # When more is needed than there is
+    table, output = first_sync(box)
+    # Then the sync waits for the rest of the minute, and loses nothing
+    assert refused
+    waits = [line for line in output.logs if "Waiting" in line]
+    assert waits
+    assert all("budget of 600 points" in line for line in waits)
+    assert all(2 <= float(line.split("Waiting ")[1].split(" ")[0]) <= 2.5 for line in waits)
+    assert_equal_to_truth(box, table)
