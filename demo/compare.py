@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
-from airbyte_cdk.utils.datetime_helpers import ab_datetime_try_parse
+from dateutil.parser import isoparse
 
 Row = Mapping[str, Any]
 
@@ -19,30 +19,42 @@ def column(name: str) -> str:
 
 
 def same(truth: Any, cell: Any) -> bool:
-    """Whether a cell of DuckDB holds the value that the sandbox has."""
+    """Whether a cell of DuckDB holds the value that the sandbox has.
+
+    Observed of PyAirbyte: a date-time column keeps the clock time as it was written, and drops its
+    offset. That of a time in UTC is UTC.
+    """
     if truth is None or cell is None:
         return truth is cell
     if isinstance(cell, datetime):
-        moment = ab_datetime_try_parse(str(truth))
-        utc = cell.replace(tzinfo=cell.tzinfo or timezone.utc)
-        return moment is not None and moment.timestamp() == utc.timestamp()
+        return bool(isoparse(str(truth)).replace(tzinfo=None) == cell.replace(tzinfo=None))
     if isinstance(truth, (dict, list)) and isinstance(cell, str):
         return bool(json.loads(cell) == truth)
     return bool(truth == cell)
 
 
-def differences(truth: Mapping[str, Row], table: Iterable[Row], key: str) -> list[str]:
-    """In words, every row and field in which the table is not the truth."""
+def key_of(row: Row, key: Iterable[str]) -> str:
+    """The primary key of a row of DuckDB, as the sandbox writes it."""
+    return "|".join(str(row[column(name)]) for name in key)
+
+
+def differences(truth: Mapping[str, Row], table: Iterable[Row], key: Iterable[str]) -> list[str]:
+    """In words, every row and field in which the table is not the truth.
+
+    `truth`: the sandbox's rows by primary key. A row that is marked as deleted is none.
+    """
     found = []
     rows: dict[str, Row] = {}
     for row in table:
-        if str(row[column(key)]) in rows:
-            found.append(f"{row[column(key)]} is there twice")
-        rows[str(row[column(key)])] = row
-    found += [f"{id} is missing" for id in truth.keys() - rows.keys()]
-    found += [f"{id} should not be there" for id in rows.keys() - truth.keys()]
-    for id in truth.keys() & rows.keys():
+        id = key_of(row, key)
+        if id in rows:
+            found.append(f"{id} is there twice")
+        rows[id] = row
+    live = {id: row for id, row in rows.items() if not row.get("is_deleted")}
+    found += [f"{id} is missing" for id in truth.keys() - live.keys()]
+    found += [f"{id} should not be there" for id in live.keys() - truth.keys()]
+    for id in truth.keys() & live.keys():
         for name, value in truth[id].items():
-            if not same(value, rows[id].get(column(name))):
-                found.append(f"{id}.{name}: {rows[id].get(column(name))!r} is not {value!r}")
+            if not same(value, live[id].get(column(name))):
+                found.append(f"{id}.{name}: {live[id].get(column(name))!r} is not {value!r}")
     return found

@@ -20,32 +20,29 @@ command -v "$PYTHON" >/dev/null ||
     fail "$PYTHON cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv"
 
 mkdir -p .demo
-pids=
-trap 'kill $pids 2>/dev/null || true' EXIT
+groups=
+# Each installation is a process group of its own, so that a stopped demo stops all of it.
+group='import os, sys; os.setpgid(0, 0); os.execvp("sh", ["sh", *sys.argv[1:]])'
+trap 'for id in $groups; do kill -- "-$id" 2>/dev/null || kill "$id" 2>/dev/null || true; done' EXIT
 trap 'exit 130' INT
 trap 'exit 143' HUP TERM
 
-version='import sys, venv, ensurepip; print(sys.version)'
-
 # fingerprint FILE...: changes with the files, the interpreter and the place of the checkout
 fingerprint() {
-    { pwd; "$PYTHON" -c "$version"; cat "$@"; } | cksum
+    { pwd; "$PYTHON" -c 'import sys; print(sys.executable, sys.version)'; cat "$@"; } | cksum
 }
 
-# install NAME FINGERPRINT ARGUMENT...: .demo/NAME becomes a virtual environment with what pip
-# makes of the arguments; log in .demo/NAME.log
-install() (
-    name=$1 print=$2
-    shift 2
-    if [ "$(cat ".demo/$name/.installed" 2>/dev/null)" != "$print" ]; then
-        here=$(".demo/$name/bin/python" -c "import pip; $version" 2>/dev/null || true)
-        [ "$here" = "$("$PYTHON" -c "$version")" ] || "$PYTHON" -m venv --clear ".demo/$name"
-        # exec: a stopped demo then stops pip, not only the shell around it
-        exec ".demo/$name/bin/python" -m pip install --no-input --progress-bar off "$@"
-    fi
-) >".demo/$1.log" 2>&1
+installed() {
+    [ "$(cat ".demo/$1/.installed" 2>/dev/null)" = "$2" ]
+}
 
-# progress NAME: where its installation is
+# install NAME FINGERPRINT ARGUMENT...: in the background; log in .demo/NAME.log
+install() {
+    "$PYTHON" -c "$group" demo/install.sh "$PYTHON" "$@" >".demo/$1.log" 2>&1 &
+    groups="$groups $!"
+}
+
+# progress NAME ID: where its installation is
 progress() {
     if ! kill -0 "$2" 2>/dev/null; then
         echo "done"
@@ -62,35 +59,34 @@ progress() {
 connector=$(fingerprint setup.py $(find source_meetings schemas -name '*.py' -o -name '*.json' \
     -o -name '*.yaml' | LC_ALL=C sort))
 client=$(fingerprint demo/pyairbyte.txt)
-if [ "$(cat .demo/connector/.installed 2>/dev/null)" != "$connector" ] ||
-    [ "$(cat .demo/pyairbyte/.installed 2>/dev/null)" != "$client" ]; then
+if ! installed connector "$connector" || ! installed pyairbyte "$client"; then
     echo "Installing below .demo/ with $("$PYTHON" -V): the connector, and PyAirbyte as its client."
-    echo "The first time takes one or two minutes, and 0.7 GB of disk."
+    echo "The first time takes one or two minutes, and 0.6 GB of disk."
+    install connector "$connector" '.[sandbox]'
+    connector_id=$!
+    install pyairbyte "$client" --no-deps --ignore-requires-python -r demo/pyairbyte.txt
+    client_id=$!
+    seconds=0
+    while kill -0 $connector_id 2>/dev/null || kill -0 $client_id 2>/dev/null; do
+        sleep 1
+        seconds=$((seconds + 1))
+        line="  $seconds s   connector: $(progress connector $connector_id)"
+        line="$line   PyAirbyte: $(progress pyairbyte $client_id)"
+        if [ -t 1 ]; then
+            printf '\r%-78s' "$line"
+        elif [ $((seconds % 10)) -eq 0 ]; then
+            echo "$line"
+        fi
+    done
+    [ ! -t 1 ] || printf '\r%78s\r' ''
+    groups=
+    for name in connector pyairbyte; do
+        if [ $name = connector ]; then print=$connector; else print=$client; fi
+        installed $name "$print" || {
+            grep -v '^WARNING' ".demo/$name.log" | tail -n 8 >&2
+            fail "installing the $name failed; all of pip's words: .demo/$name.log"
+        }
+    done
 fi
-install connector "$connector" '.[sandbox]' & connector_pid=$!
-install pyairbyte "$client" --no-deps --ignore-requires-python -r demo/pyairbyte.txt & client_pid=$!
-pids="$connector_pid $client_pid"
-seconds=0
-while kill -0 $connector_pid 2>/dev/null || kill -0 $client_pid 2>/dev/null; do
-    sleep 1
-    seconds=$((seconds + 1))
-    line="  $seconds s   connector: $(progress connector $connector_pid)   PyAirbyte: $(progress pyairbyte $client_pid)"
-    if [ -t 1 ]; then
-        printf '\r%-78s' "$line"
-    elif [ $((seconds % 10)) -eq 0 ]; then
-        echo "$line"
-    fi
-done
-[ ! -t 1 ] || printf '\r%78s\r' ''
-for name in connector pyairbyte; do
-    if [ $name = connector ]; then pid=$connector_pid; else pid=$client_pid; fi
-    wait $pid || {
-        grep -v '^WARNING' ".demo/$name.log" | tail -n 8 >&2
-        fail "installing the $name failed; all of pip's words: .demo/$name.log"
-    }
-done
-pids=
-echo "$connector" >.demo/connector/.installed
-echo "$client" >.demo/pyairbyte/.installed
 trap - EXIT HUP INT TERM
 exec .demo/pyairbyte/bin/python demo/run.py

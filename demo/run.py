@@ -42,7 +42,7 @@ with LOG.open("w") as log:
 print("Starting PyAirbyte …", file=terminal, flush=True)  # its import takes seconds
 
 import airbyte as ab  # noqa: E402
-from compare import column, differences  # noqa: E402
+from compare import column, differences, key_of  # noqa: E402
 from rich.box import SIMPLE_HEAD  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.markup import escape  # noqa: E402
@@ -107,7 +107,8 @@ class Meter:
     def read(self) -> tuple[str, str, str]:
         seconds = time.monotonic() - self._began
         counts = self._box.get("requests")
-        return str(counts["count"]), str(counts["points"]), f"{seconds:.1f} s"
+        points = str(counts["points"] or "–")  # Salesloft alone has them
+        return str(counts["count"]), points, f"{seconds:.1f} s"
 
 
 def rows_of(cache: ab.DuckDBCache, stream: str) -> list[Row]:
@@ -118,6 +119,10 @@ def shown(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
     return "–" if value is None else escape(str(value))
+
+
+def short(id: str) -> str:
+    return id if len(id) <= 24 else f"{id[:12]}…{id[-8:]}"
 
 
 def table(*columns: str, title: str = "") -> Table:
@@ -147,14 +152,23 @@ def step(words: str) -> Iterator[None]:
         yield
 
 
-def changes(edit: Edit, id: str, before: Row, after: Row, provider: Provider) -> list[list[str]]:
-    """A row per shown column that the edit has changed in DuckDB."""
-    if not before:
-        fresh = ", ".join(shown(after.get(column(name))) for name in provider.shown[:2])
-        return [[id, edit.words, "(new row)", "–", fresh]]
-    names = [name for name in provider.shown if before[column(name)] != after.get(column(name))]
-    cells = [[name, shown(before[column(name)]), shown(after.get(column(name)))] for name in names]
-    return [[id, edit.words, *cell] for cell in cells] or [[id, edit.words, "(nothing)", "", ""]]
+def changes(
+    edits: list[Edit], before: dict[str, Row], after: dict[str, Row], shown_names: tuple[str, ...]
+) -> Iterator[list[str]]:
+    """What the edits have changed in DuckDB: key, edit, column, before, after."""
+    for edit in edits:
+        if edit.row is None:
+            continue
+        old, new = before.get(edit.row, {}), after.get(edit.row, {})
+        names = [name for name in shown_names if old.get(column(name)) != new.get(column(name))]
+        if new.get("is_deleted"):
+            names = ["is_deleted"]
+        for name in names or ["(nothing)"]:
+            cells = (shown(row.get(column(name))) for row in (old, new))
+            yield [short(edit.row), edit.words, name, *cells]
+    for id in after.keys() - before.keys():
+        cells = ", ".join(shown(after[id].get(column(name))) for name in shown_names[:2])
+        yield [short(id), "booked", "(new row)", "–", cells]
 
 
 def demonstrate(provider: Provider, box: Sandbox, cache: ab.DuckDBCache) -> bool:
@@ -168,7 +182,7 @@ def demonstrate(provider: Provider, box: Sandbox, cache: ab.DuckDBCache) -> bool
         local_executable=BIN / "source-meetings",
         install_if_missing=False,
     )
-    stream = provider.stream
+    stream, key = provider.stream, "|".join(provider.key)
 
     commands = table("command", "answer", "requests", "points", "time")
     with step("spec, check and discover"):
@@ -188,31 +202,31 @@ def demonstrate(provider: Provider, box: Sandbox, cache: ab.DuckDBCache) -> bool
         meter = Meter(box)
         count = source.read(cache=cache, streams=[stream]).processed_records
         measured = meter.read()
-        before = {str(row[column(provider.key)]): row for row in rows_of(cache, stream)}
+        before = {key_of(row, provider.key): row for row in rows_of(cache, stream)}
         reads.add_row("first", f"{count:,}", f"{len(before):,}", *measured)
-    sample = table(provider.key, *provider.shown, title=f"{stream}: 5 of {len(before):,} rows")
+    sample = table(key, *provider.shown, title=f"{stream}: 5 of {len(before):,} rows")
     for id, row in list(before.items())[-5:]:
-        sample.add_row(id, *(shown(row[column(name)]) for name in provider.shown))
+        sample.add_row(short(id), *(shown(row[column(name)]) for name in provider.shown))
     console.print(sample)
 
-    rows = list(box.get(f"{provider.name}/truth").values())
-    edits = provider.edits(rows)
+    edits = provider.edits(box.get(f"{provider.name}/truth"))
     with step(f"{len(edits)} edits in the sandbox, as people make them in {provider.title}"):
-        answers = [box.post(f"{provider.name}/{edit.action}", edit.arguments) for edit in edits]
+        for edit in edits:
+            box.post(f"{provider.name}/{edit.action}", edit.arguments)
     with step(f"read {stream}: the incremental sync, from the state of the first"):
         meter = Meter(box)
         count = source.read(cache=cache, streams=[stream]).processed_records
         measured = meter.read()
-        after = {str(row[column(provider.key)]): row for row in rows_of(cache, stream)}
+        after = {key_of(row, provider.key): row for row in rows_of(cache, stream)}
         reads.add_row("incremental", f"{count:,}", f"{len(after):,}", *measured)
-    changed = table(provider.key, "edit", "column", "before", "after", title="Changed in DuckDB")
-    for edit, answer in zip(edits, answers):
-        id = str(edit.arguments.get(provider.key, answer))
-        for cells in changes(edit, id, before.get(id, {}), after.get(id, {}), provider):
-            changed.add_row(*cells)
+    changed = table(key, "edit", "column", "before", "after", title="Changed in DuckDB")
+    for cells in changes(edits, before, after, provider.shown):
+        changed.add_row(*cells)
     console.print(changed)
     console.print(reads)
 
+    if provider.note:
+        console.print(f"  {provider.note}")
     truth = box.get(f"{provider.name}/truth")
     wrong = differences(truth, rows_of(cache, stream), provider.key)
     if wrong:
@@ -253,7 +267,7 @@ def main() -> int:
         console.print(f"All that PyAirbyte printed: {LOG.relative_to(CHECKOUT)}")
         return 1
     console.print("The table is yours to query (the sandbox has stopped, the file stays):\n")
-    query = f"SELECT id, title, start_time FROM {PROVIDERS[0].stream} ORDER BY updated_at DESC"
+    query = "SELECT id, title, start_time FROM salesloft_meetings ORDER BY updated_at DESC"
     code = f"c = duckdb.connect('.demo/{DATABASE.name}'); c.sql('{query} LIMIT 5').show()"
     command = f'  .demo/pyairbyte/bin/python -c "import duckdb; {code}"\n'
     console.print(command, soft_wrap=True, markup=False)

@@ -48,7 +48,7 @@ def test_a_table_that_holds_the_truth_has_no_differences() -> None:
     # Given DuckDB's forms of the values: naive UTC, JSON text, lower-case columns
     # When it is compared
     # Then nothing is found
-    assert differences(TRUTH, [ROW], "id") == []
+    assert differences(TRUTH, [ROW], ["id"]) == []
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,41 @@ def test_a_table_that_holds_the_truth_has_no_differences() -> None:
 def test_a_table_that_differs_is_told_apart_in_words(rows: list[Any], words: str) -> None:
     # Given a table with one thing wrong
     # When it is compared, Then exactly that is said
-    assert differences(TRUTH, rows, "id") == [words]
+    assert differences(TRUTH, rows, ["id"]) == [words]
+
+
+def test_a_time_with_an_offset_is_compared_by_its_clock_time() -> None:
+    # Given what PyAirbyte makes of a time with an offset
+    truth = {"1": {"id": 1, "at": "2026-06-01T09:30:00+05:30"}}
+    # When the clock time is there, or the moment in UTC
+    kept, moved = (
+        differences(truth, [{"id": 1, "at": at}], ["id"])
+        for at in (
+            datetime(2026, 6, 1, 9, 30),
+            datetime(2026, 6, 1, 4, 0),
+        )
+    )
+    # Then the first is as it should be
+    assert kept == []
+    assert len(moved) == 1
+
+
+def test_a_row_that_is_marked_as_deleted_counts_as_gone() -> None:
+    # Given a row that the provider still has, and one that it has no more, both marked
+    gone = {**ROW, "is_deleted": True}
+    # When they are compared
+    # Then the first is missing, and the second is as it should be
+    assert differences(TRUTH, [gone], ["id"]) == ["7 is missing"]
+    assert differences(TRUTH, [ROW, {**gone, "id": 8}], ["id"]) == []
+
+
+def test_a_key_of_several_fields_is_compared_whole() -> None:
+    # Given a key of two fields, and a row of which one of them differs
+    truth = {"1|2": {"event": 1, "account": "2"}}
+    # When it is compared
+    found = differences(truth, [{"event": 1, "account": "3"}], ["event", "account"])
+    # Then it is another row
+    assert found == ["1|2 is missing", "1|3 should not be there"]
 
 
 def test_a_moment_that_is_a_minute_or_a_microsecond_off_differs() -> None:
@@ -74,6 +108,6 @@ def test_a_moment_that_is_a_minute_or_a_microsecond_off_differs() -> None:
         # Given a start time that is not the sandbox's
         moment = datetime(2026, 6, 1, 9, minute, 0, microsecond)
         # When it is compared
-        found = differences(TRUTH, [{**ROW, "starttime": moment}], "id")
+        found = differences(TRUTH, [{**ROW, "starttime": moment}], ["id"])
         # Then it is found
         assert len(found) == 1 and found[0].startswith("7.startTime: ")
