@@ -1,0 +1,84 @@
+"""What pip installs, a wheel or the checkout itself, runs from any directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import site
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CONFIG = {
+    "provider": {
+        "name": "salesloft",
+        "credentials": {"auth_type": "api_key", "api_key": "ak_never_sent"},
+    }
+}
+
+
+def packages_of_this_python() -> str:
+    return os.pathsep.join(
+        path for path in [*site.getsitepackages(), *sys.path] if "site-p" in path
+    )
+
+
+def run(command: list[str], folder: Path, **variables: str) -> str:
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("editable", [False, True], ids=["wheel", "editable"])
+def test_an_installation_finds_its_manifests_and_schemas_from_elsewhere(tmp_path, editable):
+    # Given a fresh environment. Dependencies are those that run this test, to be quick; ours come
+    # first in its path, so that the installed package is found and not the checkout.
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv" / "bin" / "python"
+    # A copy, so that building leaves nothing behind in the checkout
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in ("source_meetings", "schemas", "setup.py", "pyproject.toml", "README.md"):
+        run(["cp", "-r", str(ROOT / name), str(checkout / name)], tmp_path)
+    for folder in checkout.rglob("__pycache__"):
+        run(["rm", "-rf", str(folder)], tmp_path)
+    packages = packages_of_this_python()
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+    install += ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    run(
+        [*install, *(["--editable"] if editable else []), str(checkout)],
+        tmp_path,
+        PYTHONPATH=packages,
+    )
+    # When it is run in another directory
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "config.json").write_text(json.dumps(CONFIG))
+    (elsewhere / "manifest.yaml").write_text("no: manifest of ours")
+    (found,) = (tmp_path / "venv").glob("lib/*/site-packages")
+    # .pth files (of an editable install) are read in site directories only
+    start = (
+        f"import site, sys; sys.path[:] = [p for p in sys.path if 'site-p' not in p];"
+        f"site.addsitedir({str(found)!r});"
+        f"[sys.path.append(p) for p in {packages.split(os.pathsep)!r}];"
+        "import source_meetings; print(source_meetings.__file__, file=sys.stderr);"
+        "from source_meetings.run import run; run()"
+    )
+    printed = run(
+        [str(python), "-c", start, "discover", "--config", "config.json"], elsewhere, PYTHONPATH=""
+    )
+    # Then it describes its streams, with their schemas
+    messages = [json.loads(line) for line in printed.splitlines()]
+    (catalog,) = (message for message in messages if message["type"] == "CATALOG")
+    (stream,) = catalog["catalog"]["streams"]
+    assert stream["name"] == "salesloft_meetings"
+    assert "canceled_at" in stream["json_schema"]["properties"]
+    # And there is a command for it
+    script = tmp_path / "venv" / "bin" / "source-meetings"
+    printed = run([str(script), "spec"], elsewhere, PYTHONPATH=packages)
+    assert json.loads(printed.splitlines()[-1])["type"] == "SPEC"
