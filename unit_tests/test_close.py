@@ -565,7 +565,7 @@ def test_meetings_are_looked_up_by_calendar_event(box: Sandbox) -> None:
     output = read(config(box, calendar_events=entries), None, ["close_meetings_by_calendar_event"])
     # Then
     assert {row["id"] for row in output.records()} == {key}
-    assert sorted(asked(box, LIST), key=len) == [
+    assert sorted(asked(box, LIST), key=sorted) == [
         {
             "_limit": "100",
             "provider_calendar_event_id": "evt123",
@@ -659,3 +659,20 @@ def test_oauth_tokens_rotate(box: Sandbox) -> None:
     # Then
     assert len(output.records()) == 60
     assert len(output.of("CONTROL")) == 1
+
+
+@pytest.mark.parametrize("stream", [STREAM, TRANSCRIPTS, "close_outcomes"])
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [({"data": []}, "has_more"), ({"data": [{"title": "no id"}], "has_more": False}, "no 'id'")],
+)
+def test_an_answer_of_another_shape_stops_the_stream(
+    box: Sandbox, stream: str, body: Json, words: str
+) -> None:
+    box.close.generate(count=150)
+    box.fault("/(meeting|outcome)/", 1, 50, kind="body", body=body)
+    output = read(config(box), None, [stream])
+    assert output.exit_code == 1
+    assert output.statuses == {stream: "INCOMPLETE"}
+    assert words in output.errors[0]["message"]
+    assert output.records() == []

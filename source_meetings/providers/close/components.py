@@ -436,7 +436,7 @@ class MeetingsSync(Sync):
         try:
             return has_more(response)
         except UnreadableWindow as error:
-            raise self.unexpected(f"{error}.") from error
+            raise self.unexpected(f"{error.internal_message}.") from error
 
 
 @dataclass

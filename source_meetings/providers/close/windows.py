@@ -8,12 +8,15 @@ narrowed until it fits.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import requests
+from airbyte_cdk.models import FailureType
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings import timestamps
 from source_meetings.http import answer
@@ -22,36 +25,73 @@ from source_meetings.sync import Json, rows_of
 PAGE_SIZE = 100  # what every public client uses; the maximum is not published
 _ROWS_AIMED_AT = 70
 _SECOND = timedelta(seconds=1)
+_HOUR = timedelta(hours=1)
+_TELLING = timedelta(days=4)
 _FIRST_CALENDAR_DAY = datetime(1, 1, 2, tzinfo=timezone.utc)
 _LAST_CALENDAR_DAY = datetime(9999, 12, 30, tzinfo=timezone.utc)
 _MOST_PASSES = 40
 
 
-class UnreadableWindow(Exception):
+class UnreadableWindow(AirbyteTracedException):
     """The answers contradict each other, so that nothing can be left out of or taken from them."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, f"Close: {what}.", FailureType.transient_error)
 
 
 @dataclass
 class Density:
-    """How many meetings a second holds hereabouts; recent windows count for more.
+    """How many meetings there are hereabouts, in all and by the hour of the week.
 
-    Only a guess at how wide to ask: a wrong one costs requests, never rows.
+    Recent windows count for more. Only a guess at how wide to ask: a wrong one costs requests,
+    never rows. The hours matter where a page holds about a day: meetings keep office hours.
     """
 
     rows: float = 0.0
     seconds: float = 0.0
+    hours: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def learn(self, rows: float, length: timedelta) -> None:
         self.rows = 0.8 * self.rows + rows
         self.seconds = 0.8 * self.seconds + length.total_seconds()
 
-    def width(self, remaining: timedelta) -> timedelta:
-        """Return the share of what remains that should fit one page, evenly cut."""
+    def learn_hours(self, start: datetime, length: timedelta, moments: list[datetime]) -> None:
+        """Count the rows of a window that was read whole, if it is short enough to tell."""
+        if length > _TELLING:
+            return
+        counts = Counter(int((moment - start) // _HOUR) for moment in moments)
+        for number in range(int(length // _HOUR)):
+            hour = _hour_of_week(start + _HOUR * number)
+            rows, weight = self.hours.get(hour, (0.0, 0.0))
+            self.hours[hour] = (0.7 * rows + counts[number], 0.7 * weight + 1.0)
+
+    def width(self, start: datetime, remaining: timedelta) -> timedelta:
+        """Return how much of what remains should fit one page."""
         if not self.rows:
             return remaining
         wanted = max(1.0, _ROWS_AIMED_AT * self.seconds / self.rows)
+        if wanted < _TELLING.total_seconds() and self.hours:
+            return min(remaining, self._hours_that_fit(start, remaining))
         parts = -(-remaining.total_seconds() // wanted)
         return whole_seconds(remaining / max(1.0, parts))
+
+    def _hours_that_fit(self, start: datetime, remaining: timedelta) -> timedelta:
+        average = 3600 * self.rows / self.seconds
+        total, width = 0.0, timedelta()
+        while width < min(remaining, _TELLING):
+            hour = _hour_of_week(start + width)
+            rows, weight = self.hours.get(hour, (average, 1.0))
+            expected = rows / weight
+            if total + expected > _ROWS_AIMED_AT:
+                part = (_ROWS_AIMED_AT - total) / expected
+                return max(width, _HOUR / 4) if part < 0.25 else width + whole_seconds(_HOUR * part)
+            total += expected
+            width += _HOUR
+        return width
+
+
+def _hour_of_week(moment: datetime) -> int:
+    return moment.weekday() * 24 + moment.hour
 
 
 def whole_seconds(length: timedelta) -> timedelta:
@@ -106,9 +146,9 @@ class WindowReader:
         return cut
 
     def _bounded(self, start: datetime, end: datetime) -> Iterator[requests.Response]:
-        local = Density(self.density.rows, self.density.seconds)
+        local = Density(self.density.rows, self.density.seconds, dict(self.density.hours))
         while start < end:
-            length = local.width(end - start)
+            length = min(end - start, local.width(start, end - start))
             response = self._page(start, start + length)
             while has_more(response) and length > _SECOND:
                 estimate = _estimate(response, length)
@@ -121,7 +161,9 @@ class WindowReader:
             else:
                 yield response
             local.learn(len(rows_of(response, "data")), length)
+            local.learn_hours(start, length, _moments(response))
             self.density.rows, self.density.seconds = local.rows, local.seconds
+            self.density.hours = dict(local.hours)
             start += length
 
     def _one_second(
@@ -193,10 +235,14 @@ def _estimate(response: requests.Response, length: timedelta) -> float:
     If the rows are those at one end of the window (the order is not documented), they tell how
     dense it is; in any case there are more than a page.
     """
-    stamps = [timestamps.parse_or_none(row.get("date_created")) for row in _rows(response)]
-    known = [stamp for stamp in stamps if stamp is not None]
+    known = _moments(response)
     span = max(known) - min(known) if known else length
     return max(1.5 * PAGE_SIZE, PAGE_SIZE * (length / max(span, _SECOND)))
+
+
+def _moments(response: requests.Response) -> list[datetime]:
+    stamps = [timestamps.parse_or_none(row.get("date_created")) for row in _rows(response)]
+    return [stamp for stamp in stamps if stamp is not None]
 
 
 def _in_second(row: Json, second: datetime) -> bool:
