@@ -59,7 +59,10 @@ class HighLevelStates(RuleBasedStateMachine):
 
     @rule(kind=st.integers(0, 4), number=picks, day=days, nth=st.integers(1, 5))
     def changes_during_the_next_sync(self, kind: int, number: int, day: int, nth: int) -> None:
+        """Twice: an edit that came too late for its window, and one that came in time."""
         self.box.after(LIST, nth, lambda: self.change(kind, number, day))
+        self.box.after(LIST, nth, lambda: self.change(1, number + 1, day))
+        self.box.after(LIST, nth, lambda: self.change(1, number + 2, day))
 
     @rule(seconds=st.integers(1, 90_000))
     def time_goes_by(self, seconds: int) -> None:
@@ -110,4 +113,4 @@ class HighLevelStates(RuleBasedStateMachine):
 
 
 TestHighLevelStates = HighLevelStates.TestCase
-TestHighLevelStates.settings = settings(max_examples=6, stateful_step_count=12)
+TestHighLevelStates.settings = settings(max_examples=3, stateful_step_count=8)
