@@ -48,8 +48,10 @@ progress() {
         echo "done"
     elif grep -q '^Installing collected' ".demo/$1.log"; then
         echo "unpacking"
+    elif grep -q '^Collecting' ".demo/$1.log"; then
+        echo "fetching package $(grep -c '^Collecting' ".demo/$1.log")"
     else
-        echo "fetching package $(grep -c '^Collecting' ".demo/$1.log" || true)"
+        echo "preparing"
     fi
 }
 
@@ -61,7 +63,7 @@ connector=$(fingerprint setup.py $(find source_meetings schemas -name '*.py' -o 
 client=$(fingerprint demo/pyairbyte.txt)
 if ! installed connector "$connector" || ! installed pyairbyte "$client"; then
     echo "Installing below .demo/ with $("$PYTHON" -V): the connector, and PyAirbyte as its client."
-    echo "The first time takes one or two minutes, and 0.6 GB of disk."
+    echo "The first time takes some minutes (one or two on an idle machine), and 0.6 GB of disk."
     install connector "$connector" '.[sandbox]'
     connector_id=$!
     install pyairbyte "$client" --no-deps --ignore-requires-python -r demo/pyairbyte.txt
