@@ -413,22 +413,19 @@ def test_a_start_date_leaves_out_what_was_last_changed_before_it(box):
 
 
 def test_thousands_of_changes_are_read_by_creation_time_where_that_is_cheaper(box):
+    # Given a state that is older than all of 10,500 changes
     side = box.salesloft
-    side.generate(count=15_000, seed=19)
-    table, output = first_sync(box)
-    box.clock.advance(days=1)
-    for id in list(side.meetings)[:11_000]:
-        side.edit(id, title="in bulk")
-    box.forget_requests()
-    output = synced(box, table, output.last_states())
-    # 20 pages of the walk, one look ahead at page 100, then windows
-    assert [params["page"] for params in asked(box)[:21]] == [*map(str, range(1, 21)), "100"]
-    assert WINDOWS.replace("%5B", "[").replace("%5D", "]") in asked(box)[-1]
-    assert {params["page"] for params in asked(box)[21:]} == {"1"}
-    assert box.points <= 21 + 2 + 1.05 * 150 + 8
+    side.generate(count=10_500, seed=19)
+    table = Table(STREAM)
+    output = synced(box, table, state_with(updated_at="2020-01-01T00:00:00Z", cancelled="listed"))
+    # Then 20 pages of the walk are read, one look is taken ahead at page 100, then windows
+    pages = [params["page"] for params in asked(box)]
+    assert pages[:21] == [*map(str, range(1, 21)), "100"]
+    assert set(pages[21:]) == {"1"}
+    assert "created_at[gte]" in asked(box)[-1]
+    assert box.points <= 21 + 2 + 1.05 * 105 + 8
     assert_equal_to_truth(box, table)
     # And the state is a complete one again
-    box.clock.advance(hours=1)
     side.edit(5, title="after")
     synced(box, table, output.last_states())
     assert_equal_to_truth(box, table)
@@ -499,7 +496,7 @@ def test_a_first_sync_can_be_gone_on_with_from_every_state_it_emitted(box, defau
     pieces = up_to_each_state(output)
     assert len(pieces) > 8
     chance = random.Random(23)
-    for piece in pieces:
+    for piece in pieces if default == "both" else pieces[::4]:
         # Given what was read until then, and edits since
         table = Table(STREAM)
         table.load(piece)
@@ -570,7 +567,7 @@ def test_a_sync_that_is_killed_again_and_again_loses_nothing(box):
     chance = random.Random(25)
     table = Table(STREAM)
     state: list[Json] = []
-    for number in (2, 9, 14, 6, 5):
+    for number in (2, 12, 5):
         paths = [write_json(config(box)), write_json(source_catalog), write_json(state)]
         killed = killed_at_request(box, number, paths)
         table.load(killed)

@@ -162,6 +162,6 @@ class SalesloftMachine(RuleBasedStateMachine):
 
 
 def test_the_table_equals_the_truth_after_any_sequence_of_changes_and_syncs():
-    few = settings(max_examples=8, stateful_step_count=8)
+    few = settings(max_examples=6, stateful_step_count=8)
     default = settings.get_current_profile_name() == "default"
     run_state_machine_as_test(SalesloftMachine, settings=few if default else None)
