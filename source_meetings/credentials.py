@@ -5,8 +5,8 @@ evaluate credentials as Python literals (``1_000`` is sent as ``1000``), and the
 refresh token without ever storing it, so that a second run by hand starts with a revoked one.
 """
 
-from __future__ import annotations
-
+# No "from __future__ import annotations" here: Python 3.10 cannot resolve a quoted InitVar, and the
+# CDK asks every component for its type hints.
 import base64
 import json
 import os

@@ -7,8 +7,8 @@ are written to the debug log, and whole bodies into error messages. What remains
 session, the call-rate budget, the interpolation of the manifest's options and its error filters.
 """
 
-from __future__ import annotations
-
+# No "from __future__ import annotations" here: Python 3.10 cannot resolve a quoted InitVar, and the
+# CDK asks every component for its type hints.
 import json
 import logging
 import random

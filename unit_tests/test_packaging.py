@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import site
 import subprocess
 import sys
+import typing
 import venv
 from pathlib import Path
 
 import pytest
+
+import source_meetings as package
 
 ROOT = Path(__file__).parents[1]
 CONFIG = {
@@ -82,3 +87,20 @@ def test_an_installation_finds_its_manifests_and_schemas_from_elsewhere(tmp_path
     script = tmp_path / "venv" / "bin" / "source-meetings"
     printed = run([str(script), "spec"], elsewhere, PYTHONPATH=packages)
     assert json.loads(printed.splitlines()[-1])["type"] == "SPEC"
+
+
+def test_the_type_hints_of_every_component_resolve_as_the_cdk_asks_for_them() -> None:
+    # Given every class of the connector (Python 3.10 cannot resolve a quoted InitVar)
+    names = [module.name for module in pkgutil.walk_packages(package.__path__, "source_meetings.")]
+    modules = [importlib.import_module(name) for name in names if "__main__" not in name]
+    classes = {
+        thing
+        for module in modules
+        for thing in vars(module).values()
+        if isinstance(thing, type) and thing.__module__ == module.__name__
+    }
+    assert len(classes) > 20
+
+    # When / Then
+    for component in classes:
+        typing.get_type_hints(component)

@@ -6,8 +6,8 @@ links of Google Calendar and Outlook hold the ids; the search takes ``provider_c
 ``starts_at__gte`` and ``starts_at__lt`` (the prose has ``start_at__gte``, the example does not).
 """
 
-from __future__ import annotations
-
+# No "from __future__ import annotations" here: Python 3.10 cannot resolve a quoted InitVar, and the
+# CDK asks every component for its type hints.
 import base64
 import binascii
 import re
