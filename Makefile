@@ -25,7 +25,7 @@ demo: ## Show the connector at work against the sandbox: no account needed
 test: lint types unit ## Run every check and every test
 
 unit: $(INSTALLED) ## Run the tests, with coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term
+	@$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term
 
 lint: $(INSTALLED) ## Check style and formatting
 	@$(BIN)/ruff check .

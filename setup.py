@@ -39,6 +39,7 @@ setup(
         "dev": [
             "pytest>=8",
             "pytest-cov>=5",
+            "pytest-xdist>=3.5",
             "hypothesis>=6.100",
             "ruff>=0.6",
             "mypy>=1.10",
