@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+CLIENTS := .venv-clients/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit lint format types sandbox requests clean
+.PHONY: help install clients demo test unit lint format types sandbox requests clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -16,6 +17,17 @@ $(INSTALLED): setup.py pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[sandbox,dev]'
 	@touch $(INSTALLED)
+
+# Clients have an environment of their own, as on a platform. The list is complete (--no-deps), and
+# PyAirbyte works on 3.13 although it says that it does not know it (--ignore-requires-python).
+$(CLIENTS): integration_tests/clients.txt demo/pyairbyte.txt
+	@echo "Installing PyAirbyte and dlt into .venv-clients (once; one or two minutes) …"
+	@$(PYTHON) -m venv .venv-clients
+	@.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+		--no-compile --no-deps --ignore-requires-python -r integration_tests/clients.txt
+	@touch $(CLIENTS)
+
+clients: $(CLIENTS) ## Install PyAirbyte and dlt into .venv-clients
 
 install: $(INSTALLED) ## Install the connector and its tools into .venv
 
@@ -45,4 +57,4 @@ requests: $(INSTALLED) ## Count the requests that first and later syncs take
 	@$(BIN)/python -m benchmarks.requests
 
 clean: ## Remove all that make has made
-	@rm -rf $(VENV) .demo build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-clients .demo build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
