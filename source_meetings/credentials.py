@@ -27,6 +27,7 @@ from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings import timestamps
+from source_meetings.output import write_line
 
 _REFRESH_AHEAD = timedelta(minutes=2)
 _TIMEOUT_SECONDS = (10, 30)
@@ -60,7 +61,7 @@ class ConnectionConfig(dict[str, Any]):
         message = create_connector_config_control_message(dict(self))
         # Printed, not queued: whoever reads us must have the token even if we are killed next.
         line = json.dumps(AirbyteMessageSerializer.dump(message))
-        print(f"{line}\n", end="", flush=True)
+        write_line(line)
         self._write_file(tokens)
 
     def _write_file(self, tokens: Mapping[str, Any]) -> None:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +12,11 @@ from airbyte_cdk.entrypoint import AirbyteEntrypoint
 from airbyte_cdk.models import AirbyteMessageSerializer, FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from source_meetings.output import (
+    leaving_at_once_when_stopped,
+    send_logs_to_standard_output,
+    write_line,
+)
 from source_meetings.source import SourceMeetings
 
 Json = TypeVar("Json", dict[str, Any], list[Any])
@@ -28,75 +29,33 @@ def run(args: Sequence[str] | None = None) -> None:
     """
     arguments = list(sys.argv[1:] if args is None else args)
     parsed = AirbyteEntrypoint.parse_args(arguments)
-    try:
-        source = _source(parsed)
-    except AirbyteTracedException as error:
-        _report(error, check=parsed.command == "check")
-        return
-    _launch(source, parsed)
+    send_logs_to_standard_output()
+    with leaving_at_once_when_stopped():
+        try:
+            source = _source(parsed)
+        except AirbyteTracedException as error:
+            _report(error, check=parsed.command == "check")
+            return
+        _launch(source, parsed)
 
 
 def _launch(source: SourceMeetings, parsed: Any) -> None:
     """Print the messages of a command as they come, and leave with status 1 after an error.
 
-    In place of the CDK's ``launch``, whose buffer holds the last records and states back until
-    the next message, so that a process which is stopped while it waits for a rate limit loses
-    them; and which adds a second error, always called a config_error, to that of a failed stream.
+    In place of the CDK's ``launch``, which adds a second error, always called a config_error, to
+    that of a failed stream, and does not write whole lines (see ``output``).
     """
-    output = _Output()
     reported = False
     try:
         for line in AirbyteEntrypoint(source).run(parsed):
             reported = reported or line.startswith('{"type":"TRACE","trace":{"type":"ERROR"')
-            output.write(line)
+            write_line(line)
     except AirbyteTracedException as error:
         if not reported:
-            output.write(_as_line(error))
+            write_line(_as_line(error))
         sys.exit(1)
     if reported and parsed.command == "read":
         sys.exit(1)
-
-
-class _Output:
-    """Standard output, one whole line at a time, also when the process is asked to stop.
-
-    SIGTERM is what Airbyte and ``docker stop`` send; as process 1 of a container Python would
-    ignore it. What has been printed by then is whole, and the last state among it is true.
-    """
-
-    _STOPPED_BY_SIGTERM = 128 + signal.SIGTERM
-    _PATIENCE_SECONDS = 3.0
-
-    def __init__(self) -> None:
-        self._writing = False
-        self._stopping = False
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._stop)
-
-    def write(self, line: str) -> None:
-        self._writing = True
-        # One write per line: workers print too (renewed tokens), and lines must stay whole.
-        sys.stdout.write(f"{line}\n")
-        if not line.startswith('{"type":"RECORD"'):
-            sys.stdout.flush()
-        self._writing = False
-        if self._stopping:
-            self._leave()
-
-    def _stop(self, *_: Any) -> None:
-        self._stopping = True
-        if not self._writing:
-            self._leave()
-        # In the middle of a line: finish it, unless whoever reads us has stopped reading.
-        timer = threading.Timer(self._PATIENCE_SECONDS, os._exit, [self._STOPPED_BY_SIGTERM])
-        timer.daemon = True
-        timer.start()
-
-    def _leave(self) -> None:
-        with suppress(OSError, ValueError, RuntimeError):
-            sys.stdout.flush()
-        # Not sys.exit: that waits for the workers, which may be waiting for a rate limit.
-        os._exit(self._STOPPED_BY_SIGTERM)
 
 
 def _source(parsed: Any) -> SourceMeetings:
@@ -148,9 +107,9 @@ def _report(error: AirbyteTracedException, check: bool) -> None:
     """Answer a command that cannot begin: ``check`` has an answer for that, the others fail."""
     status = error.as_connection_status_message() if check else None
     if status is None:
-        _Output().write(_as_line(error))
+        write_line(_as_line(error))
         sys.exit(1)
-    _Output().write(json.dumps(AirbyteMessageSerializer.dump(status)))
+    write_line(json.dumps(AirbyteMessageSerializer.dump(status)))
 
 
 def _as_line(error: AirbyteTracedException) -> str:

@@ -1,0 +1,113 @@
+"""Standard output: whole lines of the Airbyte protocol, whoever writes them.
+
+Records, states, log lines and renewed tokens come from several threads. Each line is written under
+one lock, so that none is torn, and so that a process that is asked to stop can wait until nobody is
+in the middle of one. The CDK's own printing is not used, because its buffer holds the last lines
+back until the next one, and a process that is stopped while it waits for a rate limit loses them.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import orjson
+from airbyte_cdk.logger import AirbyteLogFormatter
+from airbyte_cdk.models import (
+    AirbyteLogMessage,
+    AirbyteMessage,
+    AirbyteMessageSerializer,
+    Level,
+    Type,
+)
+from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
+
+_LOCK = threading.RLock()
+_PATIENCE_SECONDS = 3.0  # for a reader that does not take the line that is being written
+
+
+def write_line(line: str) -> None:
+    """Write one line; everything but a record is on its way to the reader when this returns."""
+    with _LOCK:
+        try:
+            sys.stdout.write(f"{line}\n")
+            if not line.startswith('{"type":"RECORD"'):
+                sys.stdout.flush()
+        except BrokenPipeError:
+            os._exit(128 + signal.SIGPIPE)  # nobody reads us any more
+
+
+@contextmanager
+def leaving_at_once_when_stopped() -> Iterator[None]:
+    """End the process at SIGTERM or SIGINT as soon as the line that is being written is whole.
+
+    SIGTERM is what Airbyte and ``docker stop`` send; as process 1 of a container Python would
+    ignore it. What has been printed by then is whole, and the last state among it is true.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, _: Any) -> None:
+    # The main thread, which runs this, may itself be in the middle of a line. And no sys.exit: it
+    # waits for the workers, which may be waiting for a rate limit.
+    def when_the_line_is_whole() -> None:
+        _LOCK.acquire()
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(128 + number)
+
+    threading.Thread(target=when_the_line_is_whole, daemon=True).start()
+    out_of_patience = threading.Timer(_PATIENCE_SECONDS, os._exit, [128 + number])
+    out_of_patience.daemon = True
+    out_of_patience.start()
+
+
+def send_logs_to_standard_output() -> None:
+    """Make the CDK's log handlers write whole lines, each of them a LOG message in UTF-8."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # whatever the locale says
+    for name in (None, "airbyte"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler) and isinstance(
+                handler.formatter, AirbyteLogFormatter
+            ):
+                handler.setFormatter(_LogFormatter())
+                handler.setStream(_LogLines())
+
+
+class _LogLines:
+    def write(self, text: str) -> None:
+        for line in text.splitlines():
+            write_line(line)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+class _LogFormatter(AirbyteLogFormatter):
+    """As the CDK's, but with ``--debug`` too every line is a message of the protocol.
+
+    The CDK prints ``{"type": "DEBUG", …}`` then, which the protocol does not know.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.levelno > logging.DEBUG:
+            return super().format(record)
+        log = AirbyteLogMessage(level=Level.DEBUG, message=filter_secrets(record.getMessage()))
+        message = AirbyteMessageSerializer.dump(AirbyteMessage(type=Type.LOG, log=log))
+        return orjson.dumps(message).decode()
