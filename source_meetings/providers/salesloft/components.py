@@ -40,6 +40,7 @@ _PAGES_BEFORE_ASKING_AHEAD = 20
 _PAGE_SIZE = 100
 _MOST_ASKED_AGAIN = 3
 _MOST_ROUNDS_OF_A_TIE = 40
+_A_DAY = timedelta(days=1)
 _BEFORE_EVERYTHING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -53,7 +54,7 @@ class MeetingsSync(Sync):
     creation time fills a whole page is the page number raised.
 
     Later syncs: pages sorted by ``updated_at``, newest first, until one ends below the saved
-    moment less ``look_back_minutes``. A row that is edited meanwhile jumps to the top, above the
+    moment, or, as long as that is young, below that moment less ``look_back_minutes``. A row that is edited meanwhile jumps to the top, above the
     moment that is saved, and is read by the next sync. Rows that vanish pull unread ones over the
     page edge; the total of each answer shows that, and the page is read again.
 
@@ -85,10 +86,12 @@ class MeetingsSync(Sync):
         """The oldest change to emit: the saved moment less the look-back, never before the start.
 
         The look-back is for changes that become visible late; nothing is documented, ten minutes
-        are a guess.
+        are a guess. Once that time has passed, it has been read for the last time (``settled``), so
+        that thousands of changes made in a moment are not read again at every quiet sync.
         """
         bound = timestamps.parse(state[self.cursor_field])
-        bound -= timedelta(minutes=self.look_back_minutes)
+        if not state.get("settled"):
+            bound -= timedelta(minutes=self.look_back_minutes)
         start = timestamps.parse_or_none(self.config.get("start_date"))
         return max(bound, start) if start else bound
 
@@ -203,7 +206,7 @@ class MeetingsSync(Sync):
 
     def _refuse_future(self, state: Json, response: requests.Response) -> None:
         server = timestamps.server_time(response.headers)
-        if timestamps.parse(state[self.cursor_field]) > server + timedelta(days=1):
+        if timestamps.parse(state[self.cursor_field]) > server + _A_DAY:
             raise ScanInstead(
                 f"the saved state is ahead of Salesloft's clock ({timestamps.iso(server)}); "
                 "reading everything again.",
@@ -240,11 +243,19 @@ class MeetingsSync(Sync):
         limit = server + timedelta(seconds=1)  # the header leaves the fraction out
         stamps = [timestamps.parse_or_none(row.get("updated_at")) for row in _rows(newest)]
         moments = [stamp for stamp in stamps if stamp is not None and stamp <= limit]
-        if since and (known := timestamps.parse_or_none(since.get(self.cursor_field))):
-            moments += [min(known, limit)]
-        # Nothing yet: whatever comes is a change, even if their stamps lag behind their clock.
-        newest_change = max(moments, default=_BEFORE_EVERYTHING)
-        return {**(since or {}), self.cursor_field: timestamps.iso(newest_change)}
+        known = timestamps.parse_or_none((since or {}).get(self.cursor_field))
+        moments += [min(known, limit)] if known else []
+        # Nothing yet: whatever comes is a change, even if their stamps lag behind their clock. Only
+        # rows from the future: the clock is the limit, less a day, for it cannot be quite right.
+        newest_change = max(moments, default=server - _A_DAY if stamps else _BEFORE_EVERYTHING)
+        state = {**(since or {}), self.cursor_field: timestamps.iso(newest_change)}
+        seen_at = timestamps.parse_or_none(state.get("seen_at"))
+        if known != newest_change or seen_at is None:
+            state.pop("settled", None)
+            state["seen_at"] = timestamps.iso(server)
+        elif server - seen_at >= timedelta(minutes=self.look_back_minutes):
+            state["settled"] = True
+        return state
 
     def _ends_below(self, response: requests.Response, bound: datetime) -> bool:
         rows = _rows(response)
