@@ -54,9 +54,10 @@ class MeetingsSync(Sync):
     creation time fills a whole page is the page number raised.
 
     Later syncs: pages sorted by ``updated_at``, newest first, until one ends below the saved
-    moment, or, as long as that is young, below that moment less ``look_back_minutes``. A row that is edited meanwhile jumps to the top, above the
-    moment that is saved, and is read by the next sync. Rows that vanish pull unread ones over the
-    page edge; the total of each answer shows that, and the page is read again.
+    moment, or, as long as that is young, below that moment less ``look_back_minutes``. A row that
+    is edited meanwhile jumps to the top, above the moment that is saved, and is read by the next
+    sync. Rows that vanish pull unread ones over the page edge; the total of each answer shows that,
+    and the page is read again.
 
     Whether cancelled meetings are listed without asking for them is found out, not assumed: as
     long as no answer has shown one, they are asked for separately (``show_deleted=true``).
