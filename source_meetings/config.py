@@ -1,13 +1,21 @@
-"""The configuration: the form's specification, put together from the providers, and its checks."""
+"""What comes in: the form's specification, and the checks of configuration, catalog and state.
+
+Whatever cannot be used is refused before a request is made, by the name of the field.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 import jsonschema
 from airbyte_cdk.models import FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+from urllib3.exceptions import HTTPError
+from urllib3.util import parse_url
 
 from source_meetings import timestamps
 
@@ -59,6 +67,78 @@ def connector_spec(providers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
     }
 
 
+_EARLIEST_START = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+# What of the protocol's own forms we rely on:
+# https://github.com/airbytehq/airbyte-protocol (airbyte_protocol.yaml)
+_CATALOG = {
+    "type": "object",
+    "required": ["streams"],
+    "properties": {
+        "streams": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["stream", "sync_mode", "destination_sync_mode"],
+                "properties": {
+                    "stream": {
+                        "type": "object",
+                        "required": ["name", "json_schema", "supported_sync_modes"],
+                        "properties": {
+                            "name": {"type": "string", "minLength": 1},
+                            "json_schema": {"type": "object"},
+                            "supported_sync_modes": {"type": "array"},
+                        },
+                    },
+                    "sync_mode": {"enum": ["full_refresh", "incremental"]},
+                    "destination_sync_mode": {"type": "string"},
+                },
+            },
+        }
+    },
+}
+_STATE = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["type", "stream"],
+        "properties": {
+            "type": {"enum": ["STREAM"]},
+            "stream": {
+                "type": "object",
+                "required": ["stream_descriptor"],
+                "properties": {
+                    "stream_descriptor": {
+                        "type": "object",
+                        "required": ["name"],
+                        "properties": {"name": {"type": "string", "minLength": 1}},
+                    },
+                    "stream_state": {"type": ["object", "null"]},
+                },
+            },
+        },
+    },
+}
+
+
+def validate_catalog(catalog: Any) -> None:
+    """Raise a config_error that names the field when a configured catalog cannot be used."""
+    _check("Catalog", "", catalog, _CATALOG)
+    names = Counter(configured["stream"]["name"] for configured in catalog["streams"])
+    twice = [name for name, times in names.items() if times > 1]
+    if twice:
+        raise _refusal("Catalog", "streams", f"selects {', '.join(twice)} twice")
+
+
+def validate_state(state: Any) -> None:
+    """Raise a config_error that names the field when a list of states is none.
+
+    What is in a stream's own state is for the stream to judge: see ``sync.SyncCursor``.
+    """
+    _check("State", "", state, _STATE)
+
+
 def validate(config: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
     """Raise a config_error that names the field when the configuration cannot be used."""
     providers = {
@@ -68,33 +148,75 @@ def validate(config: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
     provider = config.get("provider") if isinstance(config, Mapping) else None
     name = provider.get("name") if isinstance(provider, Mapping) else None
     if not isinstance(provider, Mapping):
-        raise _refusal("provider", "is missing; it is an object with a name and credentials")
+        raise _refusal(
+            "Configuration", "provider", "is missing; it is an object with a name and credentials"
+        )
     if not isinstance(name, str) or name not in providers:
         known = ", ".join(providers)
-        raise _refusal("provider.name", f"is none of the providers: {known}")
-    _check("provider", provider, providers[name])
+        raise _refusal("Configuration", "provider.name", f"is none of the providers: {known}")
+    _check("Configuration", "provider", provider, providers[name])
+    for option in ("base_url", "token_url"):
+        if option in provider and not _is_url(provider[option]):
+            raise _refusal("Configuration", f"provider.{option}", "names no host that can exist")
     common = {key: value for key, value in spec["properties"].items() if key != "provider"}
-    _check("", {key: config[key] for key in common if key in config}, {"properties": common})
+    given = {key: config[key] for key in common if key in config}
+    _check("Configuration", "", given, {"properties": common})
     start = config.get("start_date")
     if start is not None:
         moment = timestamps.parse_or_none(start)
         if moment is None:
-            raise _refusal("start_date", "is no date that exists; write 2024-01-01T00:00:00Z")
+            raise _refusal(
+                "Configuration", "start_date", "is no date that exists; write 2024-01-01T00:00:00Z"
+            )
         if moment > timestamps.now():
-            raise _refusal("start_date", "lies in the future; nothing would ever be read")
+            raise _refusal(
+                "Configuration", "start_date", "lies in the future; nothing would ever be read"
+            )
+        if moment < _EARLIEST_START:
+            raise _refusal(
+                "Configuration", "start_date", "lies before 1970; leave it out to read everything"
+            )
 
 
-def _check(prefix: str, value: Any, schema: Mapping[str, Any]) -> None:
+def _is_url(text: str) -> bool:
+    """Whether the host and the port of a URL can exist; its form has been checked before."""
+    try:
+        host = parse_url(text).host or ""
+    except HTTPError:  # LocationParseError, and its kin
+        return False
+    return all(0 < len(label) < 64 for label in host.split("."))
+
+
+def _strict_pattern(
+    _: Any, pattern: str, value: Any, __: Mapping[str, Any]
+) -> Iterator[jsonschema.ValidationError]:
+    """As in ECMAScript, the end is the end: Python's ``$`` also stands before a last line break."""
+    if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), value):
+        yield jsonschema.ValidationError("does not match")
+
+
+# 8.0 is an integer to JSON schema, and no number of workers to the CDK.
+_Validator: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft7Validator,
+    {"pattern": _strict_pattern},
+    type_checker=jsonschema.Draft7Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
+
+
+def _check(what: str, prefix: str, value: Any, schema: Mapping[str, Any]) -> None:
     """Report the first fault of a value, in words that hold no value that may be a secret."""
-    validator = jsonschema.Draft7Validator(schema)
-    errors = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.path)))
+    errors = sorted(
+        _Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.path))
+    )
     if not errors:
         return
     error = errors[0]
     while error.validator == "oneOf" and error.context:
         error = _closest_option(error)
     path = ".".join(part for part in [prefix, *map(str, error.absolute_path)] if part)
-    raise _refusal(path or "configuration", _in_words(error))
+    raise _refusal(what, path or "as a whole", _in_words(error))
 
 
 def _closest_option(error: jsonschema.ValidationError) -> jsonschema.ValidationError:
@@ -109,17 +231,18 @@ def _closest_option(error: jsonschema.ValidationError) -> jsonschema.ValidationE
 
 
 def _in_words(error: jsonschema.ValidationError) -> str:
-    rule = error.validator_value
+    rule: Any = error.validator_value
     descriptor = error.schema.get("pattern_descriptor") if isinstance(error.schema, dict) else None
     words: dict[str, Callable[[], str]] = {
         "required": lambda: f"lacks {_missing(error)}",
-        "type": lambda: f"must be of type {rule}",
+        "type": lambda: f"must be of type {rule if isinstance(rule, str) else ' or '.join(rule)}",
+        "enum": lambda: f"must be {' or '.join(map(repr, rule))}",
         "minLength": lambda: "must not be empty",
         "minItems": lambda: f"must have at least {rule} entry",
         "minimum": lambda: f"must be at least {rule}",
         "maximum": lambda: f"must be at most {rule}",
         "const": lambda: f"is not one of the known values (for example {rule!r})",
-        "pattern": lambda: f"must have the form {descriptor}" if descriptor else "is malformed",
+        "pattern": lambda: f"must look like this: {descriptor}" if descriptor else "is malformed",
         "uniqueItems": lambda: "must not name anything twice",
         "additionalProperties": lambda: "has a property that is not known",
     }
@@ -133,8 +256,8 @@ def _missing(error: jsonschema.ValidationError) -> str:
     return ", ".join(repr(name) for name in required if name not in instance)
 
 
-def _refusal(field: str, words: str) -> AirbyteTracedException:
-    message = f"Configuration: {field} {words}."
+def _refusal(what: str, field: str, words: str) -> AirbyteTracedException:
+    message = f"{what}: {field} {words}."
     return AirbyteTracedException(
         message=message, internal_message=message, failure_type=FailureType.config_error
     )

@@ -6,20 +6,19 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
 from airbyte_cdk.models import AirbyteMessageSerializer, FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from source_meetings.config import validate_catalog, validate_state
 from source_meetings.output import (
     leaving_at_once_when_stopped,
     send_logs_to_standard_output,
     write_line,
 )
 from source_meetings.source import SourceMeetings
-
-Json = TypeVar("Json", dict[str, Any], list[Any])
 
 
 def run(args: Sequence[str] | None = None) -> None:
@@ -60,32 +59,29 @@ def _launch(source: SourceMeetings, parsed: Any) -> None:
 
 def _source(parsed: Any) -> SourceMeetings:
     config_path = getattr(parsed, "config", None)
-    config = _read(config_path, "configuration", dict) if config_path else None
+    config = _read(config_path, "configuration") if config_path else None
+    if config_path and not isinstance(config, dict):
+        raise _config_error(f"The configuration {config_path} is no JSON object.")
     catalog_path, state_path = getattr(parsed, "catalog", None), getattr(parsed, "state", None)
     catalog = state = None
     if catalog_path:
-        _read(catalog_path, "catalog", dict)
+        validate_catalog(_read(catalog_path, "catalog"))
         catalog = _understand(SourceMeetings.read_catalog, catalog_path, "catalog")
-    # A state that cannot be read is refused: going on without it would silently read everything
-    # again, which may take hours and is never what was asked for.
-    if state_path and _read(state_path, "state", list, empty={}):
+    # A state that is none is refused: going on without it would silently read everything again,
+    # which may take hours and is never what was asked for. Older tools write {} for "no state".
+    if state_path and (states := _read(state_path, "state")) != {}:
+        validate_state(states)
         state = _understand(SourceMeetings.read_state, state_path, "state")
     return SourceMeetings(catalog=catalog, config=config, state=state, config_path=config_path)
 
 
-def _read(path: str, what: str, kind: type[Json], empty: Any = None) -> Json:
+def _read(path: str, what: str) -> Any:
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise _config_error(f"The {what} {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise _config_error(f"The {what} {path} is no JSON.") from error
-    if value == empty and empty is not None:  # older tools write {} for "no state"
-        return kind()
-    if not isinstance(value, kind):
-        name = "object" if kind is dict else "list"
-        raise _config_error(f"The {what} {path} is no JSON {name}.")
-    return value
+    except (ValueError, RecursionError) as error:
+        raise _config_error(f"The {what} {path} is no JSON in UTF-8.") from error
 
 
 def _understand(reader: Callable[[str], Any], path: str, what: str) -> Any:
