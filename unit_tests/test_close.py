@@ -109,6 +109,23 @@ def test_a_first_sync_reads_every_meeting_whatever_date_created_and_the_order_ar
     assert_equal_to_truth(box, table)
 
 
+@pytest.mark.parametrize("years", [range(2027, 2040), range(1971, 1984)])
+def test_far_pasts_and_futures_that_fill_more_than_a_page_are_cut_further(
+    box: Sandbox, years: range
+) -> None:
+    # Given some hundred meetings decades away from now, on either side
+    for year in years:
+        for number in range(12):
+            start = f"{year}-{number + 1:02}-01T09:00:00+00:00"
+            box.close.insert(starts_at=start, date_created=start)
+    # When
+    table, _ = first_sync(box)
+    # Then
+    assert len(live(table)) == 156
+    assert_equal_to_truth(box, table)
+    assert not any("_skip" in params for params in asked(box, LIST))
+
+
 def test_a_first_sync_cuts_time_into_half_open_windows_open_at_both_ends(box: Sandbox) -> None:
     # Given
     box.close.generate(count=300)
