@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+IMAGE ?= source-meetings:$(shell sed -n 's/^LABEL io.airbyte.version=//p' Dockerfile)
+ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
+IMAGE_OPTIONS ?=
 CLIENTS := .venv-clients/.installed
 
 .DEFAULT_GOAL := help
@@ -34,10 +37,13 @@ install: $(INSTALLED) ## Install the connector and its tools into .venv
 demo: ## Show the connector at work against the sandbox: no account needed
 	@PYTHON="$(PYTHON)" sh demo/demo.sh
 
+image: ## Build the container image, with docker or podman; options: IMAGE_OPTIONS=...
+	@$(ENGINE) build $(IMAGE_OPTIONS) --tag $(IMAGE) .
+
 test: lint types unit ## Run every check and every test
 
 unit: $(INSTALLED) ## Run the tests, with coverage
-	@$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --cov --cov-report=term
 
 lint: $(INSTALLED) ## Check style and formatting
 	@$(BIN)/ruff check .
