@@ -1,0 +1,116 @@
+"""Airbyte's standard tests of each provider, and the files that they and people read, against the
+sandbox: https://github.com/airbytehq/airbyte-python-cdk/tree/main/airbyte_cdk/test/standard_tests
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from airbyte_cdk.test.models import ConnectorTestScenario
+from airbyte_cdk.test.models.scenario import ScenarioCommand
+from airbyte_cdk.test.standard_tests import SourceTestSuiteBase
+
+from integration_tests.accounts import ACCOUNTS, Account
+from sandbox import Sandbox
+from source_meetings.source import SourceMeetings
+from unit_tests.harness import Output, catalog, read
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with Sandbox(clock="2026-06-01T00:00:00Z") as box:
+        yield box
+
+
+COMMANDS: dict[str, ScenarioCommand] = {
+    "test_config_matches_spec": "spec",
+    "test_check": "check",
+    "test_discover": "discover",
+    "test_basic_read": "read",
+    "test_fail_read_with_bad_catalog": "read",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "scenario" in metafunc.fixturenames:
+        command = COMMANDS[metafunc.function.__name__]
+        scenarios = [one for one in TestStandard.get_scenarios() if one.runs(command)]
+        names = ["/".join(one.config_path.parts[-2:]) for one in scenarios if one.config_path]
+        metafunc.parametrize("scenario", scenarios, ids=names, indirect=True)
+
+
+class TestStandard(SourceTestSuiteBase):
+    """Every entry of acceptance-test-config.yml, with an account in the sandbox."""
+
+    connector = SourceMeetings
+
+    @pytest.fixture
+    def scenario(self, request: pytest.FixtureRequest, box: Sandbox) -> ConnectorTestScenario:
+        path = request.param.config_path
+        provider = path.stem if path.parts[0] == "secrets" else path.parts[-2]
+        account = ACCOUNTS[provider]
+        account.fill(box)
+        invalid = path.name == "invalid_config.json"
+        config = account.invalid_config(box) if invalid else account.config(box)
+        scenario: ConnectorTestScenario = request.param
+        return scenario.model_copy(update={"config_dict": config})
+
+
+for _name in dir(SourceTestSuiteBase):
+    if _name.startswith("test_docker_image"):  # they need a registry; test_image.py does not
+        setattr(TestStandard, _name, None)
+
+
+@pytest.fixture(params=ACCOUNTS)
+def account(request: pytest.FixtureRequest, box: Sandbox) -> Account:
+    account = ACCOUNTS[request.param]
+    account.fill(box)
+    return account
+
+
+def read_samples(account: Account, box: Sandbox, state: str) -> Output:
+    return read(
+        account.config(box),
+        account.sample(state),
+        configured=account.sample("configured_catalog.json"),
+    )
+
+
+def test_the_configured_catalog_has_every_stream_as_it_is_discovered(account, box):
+    # Given what discover says of the account of the sample configuration
+    source = SourceMeetings(config=account.config(box))
+    discovered = [one["stream"] for one in catalog(source, None, "incremental")["streams"]]
+    # When it is compared with the sample catalog
+    sample = [one["stream"] for one in account.sample("configured_catalog.json")["streams"]]
+    # Then they are the same but for the schemas, which the sample leaves to discover
+    keys = sample[0].keys() | {"source_defined_cursor", "default_cursor_field"}
+    assert [{**one, "json_schema": {}} for one in sample] == sample
+    assert [
+        {key: one[key] for key in keys if key in one} | {"json_schema": {}} for one in discovered
+    ] == sample
+
+
+def test_a_sync_goes_on_from_the_sample_state(account, box):
+    # Given the state that a first sync of this account has left, and nothing changed since
+    # When it is read
+    output = read_samples(account, box, "sample_state.json")
+    # Then next to no row of an incremental stream is read again: those of the look-back
+    assert output.exit_code == 0, output.errors
+    streams = [
+        one["stream"]["stream_descriptor"]["name"] for one in account.sample("sample_state.json")
+    ]
+    again = {name: len(output.records(name)) for name in streams}
+    assert all(count <= 5 for count in again.values()), again
+
+
+def test_a_state_from_the_future_is_not_trusted(account, box):
+    # Given a state that no sync can have left yet
+    # When it is read
+    output = read_samples(account, box, "abnormal_state.json")
+    # Then everything is read again, the log says why, and the state to go on from is of today
+    assert output.exit_code == 0, output.errors
+    assert any("is ahead of" in line for line in output.logs)
+    whole = read(account.config(box))
+    assert len(output.records()) == len(whole.records())
+    assert "2999" not in str(output.last_states())
