@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timezone
 from typing import Any
 
 import jsonschema
@@ -66,8 +65,6 @@ def connector_spec(providers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
         },
     }
 
-
-_EARLIEST_START = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 # What of the protocol's own forms we rely on:
 # https://github.com/airbytehq/airbyte-protocol (airbyte_protocol.yaml)
@@ -172,7 +169,7 @@ def validate(config: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
             raise _refusal(
                 "Configuration", "start_date", "lies in the future; nothing would ever be read"
             )
-        if moment < _EARLIEST_START:
+        if moment < timestamps.EPOCH:
             raise _refusal(
                 "Configuration", "start_date", "lies before 1970; leave it out to read everything"
             )

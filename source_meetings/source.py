@@ -46,6 +46,7 @@ from source_meetings.credentials import ConnectionConfig
 from source_meetings.http import ApiRequester
 from source_meetings.sync import Sync, SyncCursor
 
+LOGGER = logging.getLogger("airbyte.source_meetings")
 CHECK_SECONDS = 18.0
 
 
@@ -194,7 +195,20 @@ class SourceMeetings(ConcurrentDeclarativeSource):
             raise AirbyteTracedException(
                 message=message, internal_message=message, failure_type=FailureType.config_error
             )
+        self._say_what_state_is_left_alone(known, state or [])
         yield from super().read(logger, config, catalog, state)
+
+    def _say_what_state_is_left_alone(
+        self, known: set[str], states: list[AirbyteStateMessage]
+    ) -> None:
+        """A connection keeps the states of streams that it had with another provider before."""
+        names = {state.stream.stream_descriptor.name for state in states if state.stream}
+        if names - known:
+            LOGGER.warning(
+                "The state of %s is left alone: provider %s has no such stream.",
+                ", ".join(sorted(names - known)),
+                self._config["provider"]["name"],
+            )
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
         """Make the requests that the manifest lists under ``definitions.check``, at most 20 s."""

@@ -104,7 +104,12 @@ class Sync(SimpleRetriever):
 
     def usable_state(self, state: Json) -> bool:
         """Whether a state can be gone on from; otherwise the stream starts again."""
-        return timestamps.parse_or_none(state.get(self.cursor_field)) is not None
+        moment = timestamps.parse_or_none(state.get(self.cursor_field))
+        return moment is not None and moment >= timestamps.EPOCH
+
+    def usable_slice(self, values: Json) -> bool:
+        """Whether a saved slice is one of this stream's; otherwise the stream starts again."""
+        return True
 
     def initial_state(self) -> Json | None:
         """Return the complete state that stands for the configured start date, or None."""
@@ -263,7 +268,9 @@ class SyncCursor(Cursor):
         if (
             isinstance(then, dict)
             and isinstance(pending, list)
-            and all(isinstance(values, dict) for values in pending)
+            and all(
+                isinstance(values, dict) and self._sync.usable_slice(values) for values in pending
+            )
             and self._sync.usable_state(then)
         ):
             return then, pending

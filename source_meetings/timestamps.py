@@ -9,6 +9,8 @@ from typing import Any
 
 import pendulum
 
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # no state and no start date is older
+
 
 def parse(value: Any) -> datetime:
     """Return the point in time that an ISO 8601 text names, in UTC.

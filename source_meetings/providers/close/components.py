@@ -163,6 +163,14 @@ class MeetingsSync(Sync):
         events = state.get("events")
         return super().usable_state(state) and isinstance(events, dict)
 
+    def usable_slice(self, values: Json) -> bool:
+        if "ids" in values:
+            ids, deleted = values["ids"], values.get("deleted")
+            return isinstance(ids, list) and isinstance(deleted, dict)
+        edges = [values.get("date_created__gte"), values.get("date_created__lt")]
+        known = [edge is None or timestamps.parse_or_none(edge) for edge in edges]
+        return all(known) and timestamps.parse_or_none(values.get("now")) is not None
+
     def changes(self, state: Json) -> Iterator[StreamSlice]:
         self._next_state = dict(state)
         self._seen_before = _digests(state.get("seen"))

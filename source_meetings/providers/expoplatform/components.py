@@ -103,6 +103,9 @@ class ParticipantsSync(Sync):
             isinstance(known, dict) for known in events.values()
         )
 
+    def usable_slice(self, values: Json) -> bool:
+        return values.get("event_id") in self._event_ids()
+
     def begin_scan(self, since: Json | None) -> tuple[Json, Iterable[Json]]:
         return {self.cursor_field: None, "events": {}}, [
             {"event_id": event_id, **self._start_bounds()} for event_id in self._event_ids()

@@ -342,6 +342,13 @@ class EventsSync(Sync):
         """A state is about one location and one choice of calendars."""
         return super().usable_state(state) and state.get("scope") == self._scope()
 
+    def usable_slice(self, values: Json) -> bool:
+        names = ("calendarId", "startTime", "endTime")
+        known = [values.get(name) for name in names]
+        return all(isinstance(value, str) for value in known) and all(
+            str(value).isdecimal() for value in known[1:]
+        )
+
     def begin_scan(self, since: Json | None) -> tuple[Json, Iterable[Json]]:
         calendars, now = self._calendars()
         reading = Pass(self._start_date(), self._end(now), self._scope())

@@ -142,6 +142,9 @@ class MeetingsSync(Sync):
             )
         return windows
 
+    def usable_slice(self, values: Json) -> bool:
+        return timestamps.parse_or_none(values.get("created_at_gte")) is not None
+
     # -- changes --------------------------------------------------------------------------------
 
     def changes(self, state: Json) -> Iterator[StreamSlice]:
