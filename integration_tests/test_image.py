@@ -1,0 +1,401 @@
+"""The container image, built by `make image` and run as the README and Airbyte run it.
+
+No registry is needed: the base is a STAND-IN made of Debian's packages (stand_in/engine.sh), which
+proves our Dockerfile and says nothing of Airbyte's official base. To test an image that was built
+on the official one, with docker or podman: `IMAGE=source-meetings:0.1.0 pytest <this file>`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration_tests.accounts import ACCOUNTS
+from sandbox import Sandbox
+from source_meetings import __version__
+from unit_tests.harness import Output, Table, without_nulls
+
+ROOT = Path(__file__).parents[1]
+STAND_IN = Path(__file__).parent / "stand_in"
+NEEDED = ("podman", "runc", "netavark", "mmdebstrap", "make")
+IMAGE = f"source-meetings:{__version__}"
+# A word that lies in places of the checkout where secrets and left-overs lie
+DECOY = "a-decoy-that-must-not-be-in-the-image"
+
+# One worker, for the image is built once.
+pytestmark = pytest.mark.xdist_group("image")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """`docker` on the path of `environment`, be it docker or podman; `options` for every run."""
+
+    image: str
+    environment: dict[str, str]
+    folder: Path  # where it is run; below it lies `secrets`, as in the README
+    options: tuple[str, ...] = ()
+
+    def docker(self, *arguments: str, **how: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["docker", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            **how,
+        )
+
+    def command(self, arguments: str, *options: str) -> list[str]:
+        """`docker run` as the README has it, with further options; `arguments` as in a shell."""
+        secrets = f"{self.folder}/secrets:/secrets"
+        run = ["docker", "run", "--rm", "-i", *self.options, "-v", secrets, *options]
+        return [*run, self.image, *shlex.split(arguments)]
+
+    def run(self, arguments: str, *options: str) -> Output:
+        """What one command of the connector printed: nothing but protocol messages."""
+        return output_of(self.docker(*self.command(arguments, *options)[1:]))
+
+    def shell(self, script: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run a script inside the image instead of the connector."""
+        run = ["run", "--rm", *self.options, *options, "--entrypoint", "sh"]
+        return self.docker(*run, self.image, "-c", script)
+
+    def write(self, name: str, value: Any) -> None:
+        """Put a file into `secrets` that the image's user may read and replace."""
+        path = self.folder / "secrets" / name
+        path.write_text(json.dumps(value))
+        path.chmod(0o600)
+        if os.getuid() == 0:
+            os.chown(path, 1000, 1000)
+
+
+def output_of(done: subprocess.CompletedProcess[str]) -> Output:
+    lines = done.stdout.splitlines()
+    try:
+        return Output([json.loads(line) for line in lines], done.returncode)
+    except ValueError:
+        pytest.fail(f"not the protocol: {done.stdout[-2000:]} {done.stderr[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    folder = tmp_path_factory.mktemp("image")
+    given = os.environ.get("IMAGE")
+    if given:
+        environment = dict(os.environ)
+        if shutil.which("docker") is None:
+            (folder / "bin").mkdir()
+            (folder / "bin" / "docker").symlink_to(str(shutil.which("podman")))
+            environment["PATH"] = f"{folder}/bin:{environment['PATH']}"
+        yield Engine(given, environment, make_secrets(folder), ("--network=host",))
+        return
+    where = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/lib/podman"])
+    missing = [name for name in NEEDED if shutil.which(name, path=where) is None]
+    if missing:
+        reason = f"{', '.join(missing)} needed (apt-get install), or IMAGE with docker or podman"
+        if os.environ.get("REQUIRE_ALL") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    # Its standard input is ours to close: whatever becomes of this process, it then cleans up.
+    stand_in = subprocess.Popen(
+        [str(STAND_IN / "engine.sh"), str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert stand_in.stdin is not None and stand_in.stdout is not None
+    try:
+        assert stand_in.stdout.readline() == "ready\n", "engine.sh failed, see above"
+        environment = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}"}
+        build(folder, environment)
+        yield Engine(IMAGE, environment, make_secrets(folder))
+    finally:
+        stand_in.stdin.close()
+        assert stand_in.wait(timeout=60) == 0
+        assert str(folder) not in Path("/proc/mounts").read_text()
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with Sandbox(clock="2026-06-01T00:00:00Z") as box:
+        yield box
+
+
+def configuration(provider: str, box: Sandbox) -> dict[str, Any]:
+    """Of the whole account: the samples start at a date."""
+    config = ACCOUNTS[provider].config(box)
+    config.pop("start_date", None)
+    return config
+
+
+def catalog(provider: str) -> Any:
+    path = ROOT / "integration_tests" / provider / "configured_catalog.json"
+    return json.loads(path.read_text())
+
+
+def make_secrets(folder: Path) -> Path:
+    secrets = folder / "secrets"
+    secrets.mkdir()
+    if os.getuid() == 0:
+        os.chown(secrets, 1000, 1000)
+    return folder
+
+
+def build(folder: Path, environment: dict[str, str]) -> None:
+    """`make image` in a copy of the checkout in which secrets and left-overs lie about."""
+    checkout = folder / "checkout"
+    ignored = shutil.ignore_patterns(".*", "secrets", "__pycache__", "*.egg-info", "build")
+    shutil.copytree(ROOT, checkout, ignore=ignored)
+    shutil.copy(ROOT / ".dockerignore", checkout)
+    places = ["", "secrets", "source_meetings", "source_meetings/providers/close", "schemas"]
+    for place in places:
+        (checkout / place).mkdir(exist_ok=True)
+        for name in ("config.json", ".env", "state.json", "notes.txt"):
+            (checkout / place / name).write_text(DECOY)
+    # The build may download: it needs to know which certificates, and which index, pip uses here.
+    settings = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True
+    )
+    index = re.findall(r"(index-url)='(http[^']*)'", settings.stdout)
+    pip = ["[global]", "cert = /etc/ssl/certs/ca-certificates.crt"]
+    pip += [f"{name} = {url}" for name, url in index]
+    (folder / "pip.conf").write_text("\n".join(pip))
+    certificates = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
+    options = ["--quiet", "--pull=never", "--network=host"]
+    options += ["--build-arg", "BASE_IMAGE=localhost/stand-in-base"]
+    options += ["-v", f"{certificates}:/etc/ssl/certs/ca-certificates.crt:ro"]
+    options += ["-v", f"{folder}/pip.conf:/etc/pip.conf:ro"]
+    done = subprocess.run(
+        ["make", "image", f"IMAGE_OPTIONS={shlex.join(options)}"],
+        cwd=checkout,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    shutil.rmtree(checkout)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# ------------------------------------------------------------------ the image
+
+
+def test_the_image_says_what_it_is_and_runs_as_the_user_of_the_base(engine: Engine) -> None:
+    # Given the built image
+    (image,) = json.loads(engine.docker("image", "inspect", engine.image).stdout)
+    config = image["Config"]
+    # Then its labels are those Airbyte reads, its user a number that is not root's, its entry point
+    # absolute, for Airbyte starts it from a folder of its own
+    assert config["Labels"]["io.airbyte.name"] == "airbyte/source-meetings"
+    assert config["Labels"]["io.airbyte.version"] == __version__
+    assert config["User"] == "1000:1000"
+    (entry_point,) = config["Entrypoint"]
+    assert entry_point.startswith("/")
+    assert f"AIRBYTE_ENTRYPOINT={entry_point}" in config["Env"]
+    assert engine.shell("id -un").stdout == "airbyte\n"
+
+
+def test_the_image_holds_no_secrets_no_caches_and_no_tests(engine: Engine) -> None:
+    # Given a checkout in which a decoy lay beside every kind of source, at the time of the build
+    # When the image is searched, as root
+    script = f"""
+        cd /
+        grep -rlF {DECOY} airbyte home root tmp var opt source* build usr/local etc 2>/dev/null
+        find / -xdev \\( -path /proc -o -path /sys \\) -prune -o \\( \\
+            -path '*/.cache' -o -path '*/pip/_internal' -path '/airbyte/*' \\
+            -o -path '/airbyte/*/tests' -o -name unit_tests -o -name sandbox -path '/airbyte/*' \\
+            -o -name integration_tests -o -path /build -o -name '*.whl' -path '/airbyte/*' \\
+        \\) -print
+    """
+    found = engine.shell(script, "--user=0")
+    # Then there is nothing of it, nor what only building and testing need
+    assert found.stdout == ""
+    # And the search does find what is there, compiled, so that starting is quick
+    compiled = engine.shell("find /airbyte -name 'sync.*.pyc' -path '*/source_meetings/*'")
+    assert len(compiled.stdout.splitlines()) == 1
+    planted = engine.shell(f"mkdir /build; echo {DECOY} >/tmp/x; {script}", "--user=0")
+    assert set(planted.stdout.split()) >= {"tmp/x", "/build"}
+
+
+# ------------------------------------------------------------------ the commands
+
+
+def test_the_commands_of_the_readme_work_as_they_stand(engine: Engine, box: Sandbox) -> None:
+    # Given an account, and its configuration and catalog in secrets/, as the README says
+    ACCOUNTS["salesloft"].fill(box)
+    engine.write("config.json", configuration("salesloft", box))
+    engine.write("configured_catalog.json", catalog("salesloft"))
+    readme = (ROOT / "README.md").read_text()
+    lines = re.findall(r"^docker run .*$", readme, re.MULTILINE)
+    # When each command is typed
+    outputs = {}
+    for line in lines:
+        words = shlex.split(line)
+        command = words[words.index(IMAGE) + 1]
+        line = line.replace(IMAGE, " ".join([*engine.options, engine.image]))
+        outputs[command] = output_of(
+            subprocess.run(
+                ["sh", "-c", line],
+                cwd=engine.folder,
+                env=engine.environment,
+                capture_output=True,
+                text=True,
+            )
+        )
+    # Then each answers
+    assert set(outputs) == {"spec", "check", "discover", "read"}
+    assert {output.exit_code for output in outputs.values()} == {0}
+    (specification,) = outputs["spec"].of("SPEC")
+    assert "provider" in specification["spec"]["connectionSpecification"]["properties"]
+    (status,) = outputs["check"].of("CONNECTION_STATUS")
+    assert status["connectionStatus"] == {"status": "SUCCEEDED"}
+    (found,) = outputs["discover"].of("CATALOG")
+    assert found["catalog"]["streams"][0]["name"] == "salesloft_meetings"
+    assert len(outputs["read"].records("salesloft_meetings")) == len(box.salesloft.truth())
+
+
+@pytest.mark.parametrize("provider", ACCOUNTS)
+def test_a_read_only_image_with_little_memory_reads_every_stream(
+    engine: Engine, box: Sandbox, provider: str, tmp_path: Path
+) -> None:
+    # Given a file system that is read-only everywhere, temporary folders included (podman would
+    # make those writable), 256 MB, another user than the image's, and no privileges
+    account = ACCOUNTS[provider]
+    account.fill(box)
+    engine.write("config.json", configuration(provider, box))
+    engine.write("configured_catalog.json", catalog(provider))
+    confined = ["--read-only", "-v", f"{tmp_path}:/tmp:ro", "-v", f"{tmp_path}:/var/tmp:ro"]
+    confined += ["--memory=256m", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
+    # When everything is read
+    files = "--config /secrets/config.json --catalog /secrets/configured_catalog.json"
+    output = engine.run(f"read {files}", *confined)
+    # Then the tables are the truth
+    assert output.exit_code == 0
+    for stream, truth in account.truth(box).items():
+        table = Table(stream)
+        table.load(output)
+        rows = {"|".join(map(str, key)): row for key, row in table.rows.items()}
+        assert rows.keys() == truth.keys(), stream
+        for key, row in truth.items():
+            assert without_nulls(row).items() <= rows[key].items(), stream
+
+
+def test_airbyte_runs_the_entry_point_through_a_shell_in_its_own_folder(
+    engine: Engine, box: Sandbox
+) -> None:
+    # Given Airbyte's way: files in /source, which is also the working directory, and a shell
+    engine.write("config.json", configuration("salesloft", box))
+    folder = f"{engine.folder}/secrets:/source"
+    # When the connection is checked
+    done = engine.shell(
+        'eval "$AIRBYTE_ENTRYPOINT check --config config.json"', "-v", folder, "--workdir=/source"
+    )
+    # Then the entry point is found from there
+    (status,) = output_of(done).of("CONNECTION_STATUS")
+    assert status["connectionStatus"] == {"status": "SUCCEEDED"}
+
+
+def test_any_user_can_run_it_and_renewed_credentials_reach_the_mounted_file(
+    engine: Engine, box: Sandbox
+) -> None:
+    # Given a configuration with a refresh token, which belongs to another user than the image's
+    config = ACCOUNTS["salesloft"].oauth_config(box)
+    engine.write("config.json", config)
+    secrets = engine.folder / "secrets"
+    user = 4321 if os.getuid() == 0 else os.getuid()
+    for path in (secrets, secrets / "config.json"):
+        os.chown(path, user, user if os.getuid() == 0 else -1)
+    # When that user checks the connection
+    try:
+        output = engine.run("check --config /secrets/config.json", f"--user={user}:{user}")
+    finally:
+        if os.getuid() == 0:
+            os.chown(secrets, 1000, 1000)
+    # Then it works, and the file has the token that is good now
+    (status,) = output.of("CONNECTION_STATUS")
+    assert status["connectionStatus"] == {"status": "SUCCEEDED"}
+    stored = json.loads((secrets / "config.json").read_text())["provider"]["credentials"]
+    assert stored["refresh_token"] == box.salesloft.oauth.refresh_token
+    assert stored["refresh_token"] != config["provider"]["credentials"]["refresh_token"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "code"),
+    [
+        ("check --config /secrets/wrong_key.json", [], 0),  # the answer is in the message
+        ("read --config /secrets/wrong_key.json --catalog /secrets/catalog.json", [], 1),
+        ("read --config /secrets/config.json --catalog /secrets/absent.json", [], 1),
+        ("discover --config /secrets/absent.json", [], 1),
+        # Killed for want of memory: the limit of the tests above is a real one.
+        ("spec", ["--memory=24m"], 137),
+    ],
+    ids=["check", "read", "no catalog", "no configuration", "no memory"],
+)
+def test_a_failure_is_told_by_the_exit_code(
+    engine: Engine, box: Sandbox, arguments: str, options: list[str], code: int
+) -> None:
+    # Given a key that the provider refuses, and files that are not there
+    config = configuration("salesloft", box)
+    engine.write("config.json", config)
+    config["provider"]["credentials"]["api_key"] = "refused"
+    engine.write("wrong_key.json", config)
+    engine.write("catalog.json", catalog("salesloft"))
+    # When a command is run
+    output = engine.run(arguments, *options)
+    # Then its code is the one that the platform goes by, and an error says what is wrong
+    assert output.exit_code == code
+    if code == 0:
+        (status,) = output.of("CONNECTION_STATUS")
+        assert status["connectionStatus"]["status"] == "FAILED"
+    assert [error["failure_type"] for error in output.errors] == ["config_error"] * (code == 1)
+
+
+@pytest.mark.parametrize("waiting", [False, True], ids=["while it writes", "while it waits"])
+def test_a_stopped_container_ends_in_time_and_with_a_whole_line(
+    engine: Engine, box: Sandbox, waiting: bool, tmp_path: Path
+) -> None:
+    # Given a sync that is in the middle of its rows, or has some and waits for the rate limit
+    box.salesloft.generate(count=600 if waiting else 20_000)
+    if waiting:
+        box.fault("meetings", nth=4, times=99, kind="status", status=429, headers=RETRY)
+    engine.write("config.json", configuration("salesloft", box))
+    engine.write("catalog.json", catalog("salesloft"))
+    printed = tmp_path / "printed"
+    files = "--config /secrets/config.json --catalog /secrets/catalog.json"
+    with printed.open("w") as stdout:
+        command = engine.command(f"read {files}", "--name=stopped")
+        reading = subprocess.Popen(
+            command, cwd=engine.folder, env=engine.environment, stdout=stdout
+        )
+        while '"RECORD"' not in printed.read_text() or (waiting and not told_to_wait(box)):
+            assert reading.poll() is None, printed.read_text()[-2000:]
+            time.sleep(0.1)
+        # When it is told to stop: SIGTERM, and SIGKILL five seconds later
+        assert engine.docker("stop", "--time=5", "stopped").returncode == 0
+        code = reading.wait(timeout=10)
+    # Then it has ended by itself, and its last line is whole
+    assert code == 128 + 15
+    text = printed.read_text()
+    assert text.endswith("\n")
+    output = Output([json.loads(line) for line in text.splitlines()], code)
+    assert 0 < len(output.records()) < len(box.salesloft.meetings)
+
+
+RETRY = {"Retry-After": "60"}
+
+
+def told_to_wait(box: Sandbox) -> bool:
+    return any(request.status == 429 for request in box.requests)
