@@ -8,16 +8,21 @@ refresh token without ever storing it, so that a second run by hand starts with 
 # No "from __future__ import annotations" here: Python 3.10 cannot resolve a quoted InitVar, and the
 # CDK asks every component for its type hints.
 import base64
+import errno
 import json
+import logging
 import os
+import re
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import requests
 from airbyte_cdk.config_observation import create_connector_config_control_message
@@ -28,10 +33,18 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings import timestamps
 from source_meetings.output import write_line
+from source_meetings.waits import back_off_seconds, patience, retry_after_seconds
+
+LOGGER = logging.getLogger("airbyte.source_meetings")
 
 _REFRESH_AHEAD = timedelta(minutes=2)
-_TIMEOUT_SECONDS = (10, 30)
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 30.0
 _TRANSIENT_ATTEMPTS = 4
+_TRANSIENT_STATUSES = (408, 425, 429)
+_LONGEST_WAIT_SECONDS = 60.0
+_USUAL_LIFETIME = timedelta(hours=1)
+_LONGEST_LIFETIME = timedelta(days=3650).total_seconds()
 
 
 class ConnectionConfig(dict[str, Any]):
@@ -45,6 +58,8 @@ class ConnectionConfig(dict[str, Any]):
         super().__init__(json.loads(json.dumps(config)))
         self.path = Path(path) if path else None
         self.lock = threading.RLock()
+        self.renew_ahead = _REFRESH_AHEAD
+        self.failure: tuple[float, AirbyteTracedException] | None = None  # of the last renewal
 
     @property
     def credentials(self) -> dict[str, Any]:
@@ -56,21 +71,21 @@ class ConnectionConfig(dict[str, Any]):
         """Keep renewed tokens: in memory, in a CONTROL message at once, and in the file."""
         self.credentials.update(tokens)
         for secret in (tokens.get("access_token"), tokens.get("refresh_token")):
-            if secret:
-                add_to_secrets(str(secret))
+            hide(str(secret))
         message = create_connector_config_control_message(dict(self))
         # Printed, not queued: whoever reads us must have the token even if we are killed next.
-        line = json.dumps(AirbyteMessageSerializer.dump(message))
-        write_line(line)
+        write_line(json.dumps(AirbyteMessageSerializer.dump(message)))
         self._write_file(tokens)
 
     def _write_file(self, tokens: Mapping[str, Any]) -> None:
-        if self.path is None or not os.access(self.path, os.W_OK):
+        if self.path is None:
             return
-        # A folder that cannot be written to, or a file that is mounted read-only, is no failure:
-        # the CONTROL message has gone out already.
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        # A file that may not be written to is no failure: the CONTROL message has gone out.
+        try:
             target = self.path.resolve()
+            status = target.stat()
+            if not (status.st_mode & 0o222 and os.access(target, os.W_OK)):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             stored = json.loads(target.read_text(encoding="utf-8"))
             stored["provider"]["credentials"].update(tokens)
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -79,7 +94,6 @@ class ConnectionConfig(dict[str, Any]):
                     json.dump(stored, file, indent=2)
                     file.flush()
                     os.fsync(file.fileno())
-                status = target.stat()
                 os.chmod(temporary, status.st_mode & 0o7777)
                 with suppress(PermissionError):
                     os.chown(temporary, status.st_uid, status.st_gid)
@@ -88,6 +102,21 @@ class ConnectionConfig(dict[str, Any]):
                 with suppress(OSError):
                     os.unlink(temporary)
                 raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self.path = None
+            LOGGER.warning(
+                "The renewed OAuth tokens could not be written into the configuration file (%s). "
+                "The refresh token that stands there is used up: take the new one from the last "
+                "CONTROL message.",
+                getattr(error, "strerror", None) or type(error).__name__,
+            )
+
+
+def hide(secret: str) -> None:
+    """Have a secret replaced by stars in every message, however it is written there."""
+    forms = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}
+    for form in {*forms, secret.replace("/", "\\/")} - {""}:
+        add_to_secrets(form)
 
 
 @dataclass
@@ -114,6 +143,7 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
         self._token_url = str(provider.get("token_url") or self.token_url or "")
         self.renewable = self._credentials.get("auth_type") == "oauth2.0"
         self.accepted: str | None = None  # the header value that was last answered well
+        self._hidden: set[str] = set()
 
     @property
     def auth_header(self) -> str:
@@ -122,13 +152,24 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
     @property
     def token(self) -> str:
         """The value of the header."""
+        value = self._value()
+        self._hide(value.partition(" ")[2])
+        return value
+
+    def _value(self) -> str:
         if self.renewable:
             return f"Bearer {self._access_token()}"
         credentials = self._credentials
         key = str(credentials.get("api_key") or credentials.get("access_token") or "")
+        self._hide(key)
         if self.scheme == "basic":
             return "Basic " + base64.b64encode(f"{key}:".encode()).decode("ascii")
         return f"Basic {key}" if self.scheme == "raw_basic" else f"Bearer {key}"
+
+    def _hide(self, secret: str) -> None:
+        if secret not in self._hidden:
+            self._hidden.add(secret)
+            hide(secret)
 
     def renew(self, rejected: str | None) -> bool:
         """Replace the access token behind the header value that a provider rejected.
@@ -138,10 +179,10 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
         """
         if not self.renewable:
             return False
+        begun = time.monotonic()
         with self._config.lock:
-            if rejected != f"Bearer {self._credentials.get('access_token')}":
-                return True
-            self._refresh()
+            if rejected == f"Bearer {self._credentials.get('access_token')}":
+                self._refresh(begun)
             return True
 
     @property
@@ -154,14 +195,29 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
     def _access_token(self) -> str:
         # One lock for the whole connection: refresh tokens are single use, so two workers that
         # refresh at the same time would revoke each other's.
+        begun = time.monotonic()
         with self._config.lock:
             expires = timestamps.parse_or_none(self._credentials.get("token_expiry_date"))
             token = self._credentials.get("access_token")
-            if not token or expires is None or expires - _REFRESH_AHEAD <= timestamps.now():
-                self._refresh()
+            ahead = self._config.renew_ahead
+            if not token or expires is None or expires - ahead <= timestamps.now():
+                self._refresh(begun)
             return str(self._credentials["access_token"])
 
-    def _refresh(self) -> None:
+    def _refresh(self, begun: float) -> None:
+        """Get new tokens; the caller holds the lock, and began to wait for it at ``begun``."""
+        failure = self._config.failure
+        # Whoever waited while another worker was refused need not be refused as well, nor wait
+        # as long again for an endpoint that does not answer.
+        if failure and (failure[1].failure_type == FailureType.config_error or begun < failure[0]):
+            raise failure[1]
+        try:
+            self._renew_tokens()
+        except AirbyteTracedException as error:
+            self._config.failure = (time.monotonic(), error)
+            raise
+
+    def _renew_tokens(self) -> None:
         body = {
             "grant_type": "refresh_token",
             "client_id": str(self._credentials["client_id"]),
@@ -169,56 +225,110 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
             "refresh_token": str(self._credentials["refresh_token"]),
             **self.token_request,
         }
+        for name in ("client_secret", "refresh_token"):
+            self._hide(body[name])
         answer = self._ask_for_token(body)
-        lifetime = answer.get("expires_in")
-        seconds = (
-            float(lifetime) if isinstance(lifetime, (int, float, str)) and lifetime else 3600.0
-        )
+        lifetime = _lifetime(answer.get("expires_in"))
+        self._config.renew_ahead = min(_REFRESH_AHEAD, lifetime / 10)
         self._config.store_tokens(
             {
                 "access_token": str(answer["access_token"]),
+                # Not every answer has a new one; the old one then stays good.
                 "refresh_token": str(answer.get("refresh_token") or body["refresh_token"]),
-                "token_expiry_date": timestamps.iso(timestamps.now() + timedelta(seconds=seconds)),
+                "token_expiry_date": timestamps.iso(timestamps.now() + lifetime),
             }
         )
 
     def _ask_for_token(self, body: Mapping[str, str]) -> Mapping[str, Any]:
-        problem = ""
+        problem, wait = "", 0.0
         for attempt in range(_TRANSIENT_ATTEMPTS):
             if attempt:
-                # Short and few: a refresh that fails keeps every worker waiting.
-                threading.Event().wait(2.0**attempt / 2)
+                # Few: a refresh that fails keeps every worker waiting.
+                time.sleep(wait)
+            wait = back_off_seconds(attempt + 1)
             try:
                 response = requests.post(
-                    self._token_url, data=body, timeout=_TIMEOUT_SECONDS, allow_redirects=False
+                    self._token_url,
+                    data=body,
+                    timeout=(
+                        _CONNECT_SECONDS * patience(),
+                        _READ_SECONDS * patience(),
+                    ),
+                    allow_redirects=False,
                 )
-            except requests.RequestException as error:
+            except (requests.RequestException, ValueError) as error:
                 problem = f"the token endpoint could not be reached ({type(error).__name__})"
                 continue
-            if response.status_code == 429 or response.status_code >= 500:
-                problem = f"the token endpoint answered with status {response.status_code}"
+            status = response.status_code
+            if status in _TRANSIENT_STATUSES or status >= 500:
+                problem = f"the token endpoint answered with status {status}"
+                asked = retry_after_seconds(response.headers)
+                wait = min(_LONGEST_WAIT_SECONDS, max(wait, asked or 0.0))
                 continue
-            try:
-                answer = response.json()
-            except ValueError:
-                answer = None
-            if response.ok and isinstance(answer, dict) and answer.get("access_token"):
-                return answer
-            if response.ok:
+            answer = _json_object(response)
+            if response.ok and not response.is_redirect:
+                if _is_token(answer.get("access_token")):
+                    return answer
                 problem = "the token endpoint answered without an access token"
                 continue
-            raise AirbyteTracedException(
-                message=(
-                    f"{self.where} refused to renew the OAuth access token: the refresh token is "
-                    "expired, revoked or already used elsewhere, or the client id or secret is "
-                    "wrong. Authenticate again and put the new refresh token into "
-                    "provider.credentials."
-                ),
-                internal_message=f"token endpoint answered with status {response.status_code}",
-                failure_type=FailureType.config_error,
-            )
+            raise self._refused(status, str(answer.get("error") or ""))
         raise AirbyteTracedException(
-            message=f"{self.where}: {problem}. Nothing was lost; run the sync again later.",
+            message=f"{self.where}, renewing the OAuth access token: {problem}, "
+            f"{_TRANSIENT_ATTEMPTS} times. Nothing was lost; run the sync again later.",
             internal_message=problem,
             failure_type=FailureType.transient_error,
         )
+
+    def _refused(self, status: int, error: str) -> AirbyteTracedException:
+        """The error for a refusal: https://www.rfc-editor.org/rfc/rfc6749#section-5.2."""
+        if error == "invalid_client":
+            cure = (
+                "the client id or the client secret is wrong. Correct client_id and client_secret in "
+                "provider.credentials."
+            )
+        elif error == "invalid_grant":
+            cure = (
+                "the refresh token is expired, revoked or already used elsewhere. Authenticate "
+                "again and put the new refresh token into provider.credentials.refresh_token."
+            )
+        elif status in (400, 401, 403):
+            cure = (
+                "the refresh token is expired, revoked or already used elsewhere, or the client id "
+                "or secret is wrong. Authenticate again and put the new refresh token into "
+                "provider.credentials."
+            )
+        else:
+            cure = (
+                f"the token endpoint answered with status {status}. Leave provider.token_url at "
+                "its default."
+            )
+        return AirbyteTracedException(
+            message=f"{self.where} refused to renew the OAuth access token: {cure}",
+            internal_message=f"token endpoint answered with status {status}",
+            failure_type=FailureType.config_error,
+        )
+
+
+def _json_object(response: requests.Response) -> Mapping[str, Any]:
+    try:
+        value = response.json()
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _is_token(value: Any) -> bool:
+    """Whether a value can stand in a header: http.client would show any other in its error."""
+    return isinstance(value, str) and re.fullmatch(r"[!-~]+", value) is not None
+
+
+def _lifetime(value: Any) -> timedelta:
+    """What ``expires_in`` says, in seconds, as a number or a text; an hour if it says nothing.
+
+    A token that ends before it is renewed at its next 401.
+    """
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        return _USUAL_LIFETIME
+    return timedelta(seconds=min(seconds, _LONGEST_LIFETIME)) if seconds > 0 else _USUAL_LIFETIME

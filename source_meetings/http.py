@@ -11,19 +11,18 @@ session, the call-rate budget, the interpolation of the manifest's options and i
 # CDK asks every component for its type hints.
 import json
 import logging
-import random
 import re
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import InitVar, dataclass, field
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import orjson
 import requests
+import urllib3
 from airbyte_cdk.models import FailureType
 from airbyte_cdk.sources.declarative.extractors.record_extractor import RecordExtractor
 from airbyte_cdk.sources.declarative.requesters.http_requester import HttpRequester
@@ -35,15 +34,32 @@ from airbyte_cdk.sources.streams.http.error_handlers.response_models import Resp
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from source_meetings import timestamps
 from source_meetings.credentials import ProviderAuthenticator
+from source_meetings.waits import (
+    back_off_seconds,
+    jitter_seconds,
+    patience,
+    retry_after_seconds,
+)
 
 LOGGER = logging.getLogger("airbyte.source_meetings")
 
-_LONGEST_SINGLE_WAIT_SECONDS = 300.0
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 60.0  # from one piece of an answer to the next
+_WHOLE_ANSWER_SECONDS = 300.0
+# More than after other faults: while all workers share one budget, each of them is refused often.
+_MOST_TRIES_WHILE_RATE_LIMITED = 9
 _MOST_REDIRECTS = 5
 _MOST_RENEWALS = 5
+_SAY_AGAIN_AFTER_SECONDS = 60.0
+_PIECE_BYTES = 1 << 16
 _RETRYABLE = (ResponseAction.RETRY, ResponseAction.RATE_LIMITED)
+_RETRYABLE_STATUSES = (
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.TOO_EARLY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def answer(response: requests.Response) -> Any:
@@ -71,6 +87,10 @@ def parse_json(content: bytes) -> Any:
 _HUGE_INTEGER = re.compile(rb"(?<![\d.\"eE+-])-?\d{19,}(?![\d.eE])")
 
 
+class _TooSlow(Exception):
+    """An answer kept coming, but not in the time that is allowed for all of it."""
+
+
 @dataclass
 class Attempt:
     """What came of sending a request once. ``problem`` is None when the answer is good."""
@@ -80,18 +100,40 @@ class Attempt:
     retry: bool = False
     failure_type: FailureType = FailureType.transient_error
     detail: str = ""
+    rate_limited: bool = False
 
 
 class ApiClient(HttpClient):
-    """Sends a prepared request until the answer is good, or it is clear that it will not be."""
+    """Sends a prepared request until the answer is good, or it is clear that it will not be.
 
-    def __init__(self, *, records_in: str | None, where: str, **options: Any) -> None:
+    ``shape_problem`` is given the parsed body and the path of the URL, and says what is wrong with
+    their shape, or None. ``max_tries`` and ``max_seconds`` bound what is done for one request;
+    ``time_outs`` are those for connecting, for the next piece of an answer, and for all of it.
+    """
+
+    def __init__(
+        self, *, shape_problem: Callable[[Any, str], str | None], where: str, **options: Any
+    ) -> None:
         super().__init__(**options)
-        self._records_in = records_in
+        self._shape_problem = shape_problem
         self._where = where
         self.stream = self._name
         self.max_tries = (self._error_handler.max_retries or 0) + 1
+        self.max_tries_while_rate_limited = max(self.max_tries, _MOST_TRIES_WHILE_RATE_LIMITED)
         self.max_seconds = float(self._error_handler.max_time or 600)
+        self.time_outs = (
+            _CONNECT_SECONDS * patience(),
+            _READ_SECONDS * patience(),
+            _WHOLE_ANSWER_SECONDS * patience(),
+        )
+        self._said: dict[str, float] = {}
+        self._said_lock = threading.Lock()
+
+    def hurry(self) -> None:
+        """Be done within the 20 seconds that ``check`` has, whatever the provider does."""
+        self.max_tries = self.max_tries_while_rate_limited = 2
+        self.max_seconds = 10.0
+        self.time_outs = (5.0 * patience(), 8.0 * patience(), 10.0 * patience())
 
     def _send_with_retry(
         self,
@@ -124,36 +166,46 @@ class ApiClient(HttpClient):
             tries += 1
             if not attempt.retry:
                 raise self._error(request, attempt, attempt.problem)
-            wait = self._wait_seconds(attempt, tries)
+            wait = self._wait_seconds(request, attempt, tries)
             spent = time.monotonic() - started
-            if tries >= self.max_tries or spent + wait > self.max_seconds:
-                raise self._error(
-                    request,
-                    attempt,
-                    f"{attempt.problem} Tried {tries} times in {spent:.0f} seconds.",
+            most = self.max_tries_while_rate_limited if attempt.rate_limited else self.max_tries
+            if tries >= most:
+                words = f"{attempt.problem} Tried {tries} times in {spent:.0f} seconds."
+                raise self._error(request, attempt, words)
+            if spent + wait > self.max_seconds:
+                words = (
+                    f"{attempt.problem} Not tried again: that would be after {spent + wait:.0f} "
+                    f"seconds, and {self.max_seconds:.0f} are the most that is waited for."
                 )
-            LOGGER.info(
+                raise self._error(request, attempt, words)
+            LOGGER.log(
+                self._level(attempt.problem),
                 "%s: %s Waiting %.1f seconds before try %d of %d.",
-                self._endpoint(request),
+                self._what(request),
                 attempt.problem,
                 wait,
                 tries + 1,
-                self.max_tries,
+                most,
             )
             time.sleep(wait)
-            if isinstance(self._session.auth, ProviderAuthenticator):
-                self._session.auth(request)
+            if isinstance(auth, ProviderAuthenticator):
+                auth(request)
+
+    def _level(self, problem: str) -> int:
+        """The level to log a wait at: what all workers wait for need be said once a minute only."""
+        now = time.monotonic()
+        with self._said_lock:
+            again = now - self._said.get(problem, -_SAY_AGAIN_AFTER_SECONDS)
+            if again < _SAY_AGAIN_AFTER_SECONDS:
+                return logging.DEBUG
+            self._said[problem] = now
+        return logging.INFO
 
     def _try_once(
         self, request: requests.PreparedRequest, request_kwargs: Mapping[str, Any]
     ) -> Attempt:
-        options = {
-            **request_kwargs,
-            "timeout": self._request_timeout,
-            "allow_redirects": False,
-        }
         try:
-            response = self._session.send(request, **options)
+            response = self._exchange(request, request_kwargs)
             for _ in range(_MOST_REDIRECTS):
                 following = response.next
                 if following is None:
@@ -165,76 +217,125 @@ class ApiClient(HttpClient):
                         response,
                         f"The provider redirects to another host, {_host(following)}; it was not "
                         "followed. Check base_url.",
-                        False,
+                        True,
                         FailureType.config_error,
                     )
-                response = self._session.send(following, **options)
-        except requests.exceptions.Timeout as error:
-            return Attempt(None, "The provider did not answer in time.", True, detail=repr(error))
-        except requests.exceptions.SSLError as error:
+                response = self._exchange(following, request_kwargs)
+        except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, _TooSlow) as error:
+            return Attempt(
+                None, "The provider did not answer in time.", True, detail=type(error).__name__
+            )
+        except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
+            refused = "CERTIFICATE" in str(error).upper()
             return Attempt(
                 None,
                 f"The secure connection to {_host(request)} failed: its certificate was not "
-                "accepted. Check base_url and any proxy in between.",
-                False,
-                FailureType.config_error,
+                "accepted. Check base_url and any proxy in between."
+                if refused
+                else f"The secure connection to {_host(request)} broke off.",
+                not refused,
+                FailureType.config_error if refused else FailureType.transient_error,
                 type(error).__name__,
             )
         except requests.exceptions.ConnectionError as error:
             return Attempt(
                 None,
-                f"{_host(request)} could not be reached, or dropped the connection.",
+                f"{_host(request)} could not be reached, or dropped the connection. Check base_url "
+                "and the network if it stays so.",
                 True,
                 detail=type(error).__name__,
             )
-        except requests.RequestException as error:
+        except (
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+            ValueError,  # a Location that is no URL
+        ) as error:
             return Attempt(None, "The answer broke off.", True, detail=type(error).__name__)
         return self._judge(response)
 
+    def _exchange(
+        self, request: requests.PreparedRequest, request_kwargs: Mapping[str, Any]
+    ) -> requests.Response:
+        """Send a request and read the answer to its end, which requests would do without limit.
+
+        Its time-out is for each piece of an answer, so that one which drips in never ends.
+        """
+        connect, read, whole = self.time_outs
+        started = time.monotonic()
+        response: Any = self._session.send(
+            request,
+            **{
+                **request_kwargs,
+                "timeout": (connect, read),
+                "allow_redirects": False,
+                "stream": True,
+            },
+        )
+        pieces: list[bytes] = []
+        try:
+            # Already read where the answer is a redirect.
+            while not response._content_consumed:
+                piece = response.raw.read1(_PIECE_BYTES, decode_content=True)
+                if not piece:
+                    break
+                pieces.append(piece)
+                if time.monotonic() - started > whole:
+                    raise _TooSlow
+        except BaseException:
+            response.close()
+            raise
+        if not response._content_consumed:  # as Response.content does it
+            response._content, response._content_consumed = b"".join(pieces), True
+        return cast(requests.Response, response)
+
     def _judge(self, response: requests.Response) -> Attempt:
+        status = response.status_code
+        if status // 100 == 2:
+            return self._judge_body(response)
+        if status // 100 == 3:
+            words = "The provider redirects, but to no other place."
+            return Attempt(response, words, not response.is_redirect)
+        # The manifest's filters see refusals only: what people typed into a meeting must never
+        # make an error of a good page.
         resolution = self._error_handler.interpret_response(response)
-        if resolution.response_action not in (ResponseAction.SUCCESS, ResponseAction.IGNORE):
-            words = resolution.error_message or ""
-            if words.startswith("HTTP Status Code:") or not words:  # the CDK's own default words
-                words = f"The provider answered with status {response.status_code}."
-            action = resolution.response_action
-            retry = action in _RETRYABLE
-            failure = resolution.failure_type or FailureType.transient_error
-            if retry or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                failure = FailureType.transient_error
-            return Attempt(response, words, retry, failure, _excerpt(response))
-        if resolution.response_action == ResponseAction.IGNORE:
+        action = resolution.response_action
+        if action == ResponseAction.IGNORE:
             response.meetings_answer = None  # type: ignore[attr-defined]
             return Attempt(response)
-        if response.is_redirect or not response.ok:
-            return Attempt(
-                response, f"The provider answered with status {response.status_code}.", False
-            )
+        words = resolution.error_message or ""
+        retry = action in _RETRYABLE
+        failure = resolution.failure_type or FailureType.transient_error
+        if not words or words.startswith(_WORDS_OF_THE_CDK):  # no filter of the manifest matched
+            words = f"The provider answered with status {status}."
+            retry = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _RETRYABLE_STATUSES
+        if retry or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            failure = FailureType.transient_error
+        limited = status == HTTPStatus.TOO_MANY_REQUESTS
+        return Attempt(response, words, retry, failure, _excerpt(response), limited)
+
+    def _judge_body(self, response: requests.Response) -> Attempt:
+        kind = response.headers.get("Content-Type") or "no content type"
         try:
             body = parse_json(response.content)
         except ValueError:
-            return Attempt(
-                response,
-                "The answer is no JSON, or only half of one.",
-                True,
-                detail=f"{len(response.content)} bytes, {response.headers.get('Content-Type')}",
-            )
-        missing = self._shape_problem(body)
-        if missing:
-            return Attempt(response, missing, True, detail=_shape(body))
+            words = "The answer is no JSON, or only half of one."
+            if not response.content.strip():
+                words = "The answer is empty."
+            elif response.content.lstrip()[:1] == b"<":
+                words = (
+                    "The answer is a web page and not data: a proxy's, or one for signing in or "
+                    "maintenance. Check base_url if it stays so."
+                )
+            detail = f"{len(response.content)} bytes, {kind}"
+            return Attempt(response, words, True, detail=detail)
+        path = urlsplit(response.url or "").path
+        problem = self._shape_problem(body, path)
+        if problem:
+            words = f"The answer has another shape than documented: {problem}."
+            return Attempt(response, words, True, detail=_shape(body))
         response.meetings_answer = body  # type: ignore[attr-defined]
         return Attempt(response)
-
-    def _shape_problem(self, body: Any) -> str | None:
-        if self._records_in is None:
-            return None
-        if not isinstance(body, dict):
-            return "The answer has another shape than documented: it is not an object."
-        if self._records_in and not isinstance(body.get(self._records_in), list):
-            return (
-                f"The answer has another shape than documented: '{self._records_in}' is not a list."
-            )
-        return None
 
     def _renew_credentials(self, request: requests.PreparedRequest, attempt: Attempt) -> bool:
         response, auth = attempt.response, self._session.auth
@@ -247,60 +348,63 @@ class ApiClient(HttpClient):
         auth(request)
         return True
 
-    def _wait_seconds(self, attempt: Attempt, tries: int) -> float:
-        """Seconds to wait: as the provider asks, else 1, 2, 4 … with up to half as much again."""
+    def _wait_seconds(
+        self, request: requests.PreparedRequest, attempt: Attempt, tries: int
+    ) -> float:
+        """Seconds to wait: what the provider asks for, and never less than grows with each try.
+
+        The first wait is just what is asked for; a provider that keeps asking for next to none
+        would else be asked in vain until all tries are used up.
+        """
         asked = None
         if attempt.response is not None:
             asked = retry_after_seconds(attempt.response.headers)
             if asked is None:
-                for strategy in self._backoff_strategies:
-                    asked = strategy.backoff_time(attempt.response, tries)
-                    if asked is not None:
-                        break
-        if asked is not None:
-            return max(0.0, asked) + random.uniform(0.05, 0.5)
-        return min(_LONGEST_SINGLE_WAIT_SECONDS, 2.0 ** (tries - 1)) * random.uniform(1.0, 1.5)
+                asked = self._strategies_ask(request, attempt, tries)
+        if asked is None:
+            return back_off_seconds(tries)
+        return max(asked + jitter_seconds(), back_off_seconds(tries - 1) if tries > 1 else 0.0)
+
+    def _strategies_ask(
+        self, request: requests.PreparedRequest, attempt: Attempt, tries: int
+    ) -> float | None:
+        for strategy in self._backoff_strategies:
+            try:
+                asked = strategy.backoff_time(attempt.response, tries)
+            except AirbyteTracedException as error:  # it knows that no wait can help
+                raise self._error(request, attempt, error.message or "") from error
+            if asked is not None:
+                return max(0.0, asked)
+        return None
 
     def _error(
         self, request: requests.PreparedRequest, attempt: Attempt, words: str
     ) -> AirbyteTracedException:
         status = attempt.response.status_code if attempt.response is not None else "no answer"
+        if attempt.failure_type == FailureType.transient_error:
+            words += " What has been read is kept; run the sync again later."
         return AirbyteTracedException(
-            message=f"{self._where}, {self.stream}, {self._endpoint(request)}: {words}",
+            message=f"{self._what(request)}: {words}",
             internal_message=f"status: {status}; {attempt.detail}",
             failure_type=attempt.failure_type,
         )
 
-    @staticmethod
-    def _endpoint(request: requests.PreparedRequest) -> str:
-        return f"{request.method} {(request.path_url or '').partition('?')[0]}"
+    def _what(self, request: requests.PreparedRequest) -> str:
+        path = (request.path_url or "").partition("?")[0]
+        return f"{self._where}, {self.stream}, {request.method} {path}"
 
 
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Return what ``Retry-After`` asks for, in seconds: a number or an HTTP date (RFC 9110)."""
-    value = (headers.get("Retry-After") or "").strip()
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-        return seconds if 0 <= seconds < float("inf") else None
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError, IndexError):
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    return max(0.0, (moment - timestamps.server_time(headers)).total_seconds())
+# How the error messages begin that airbyte-cdk makes up itself; some hold whole bodies and URLs.
+_WORDS_OF_THE_CDK = ("HTTP Status Code:", "Response was not ok:", "Unexpected response")
 
 
-def _origin(request: requests.PreparedRequest) -> tuple[str, str]:
+def _origin(request: requests.PreparedRequest) -> tuple[str, str | None, int | None]:
     parts = urlsplit(request.url or "")
-    return parts.scheme, parts.netloc.rpartition("@")[2]
+    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
 def _host(request: requests.PreparedRequest) -> str:
-    return _origin(request)[1] or "the host"
+    return urlsplit(request.url or "").netloc.rpartition("@")[2] or "the host"
 
 
 def _excerpt(response: requests.Response) -> str:
@@ -344,7 +448,7 @@ class ApiRequester(HttpRequester):
         )
         super().__post_init__(parameters)
         self._http_client: ApiClient = ApiClient(
-            records_in=self.records_in,
+            shape_problem=self.shape_problem,
             where=self.where,
             name=self.name,
             logger=LOGGER,
@@ -352,11 +456,20 @@ class ApiRequester(HttpRequester):
             api_budget=self.api_budget,
             authenticator=self._authenticator,
             backoff_strategy=getattr(self.error_handler, "backoff_strategies", None) or [],
-            request_timeout=(
-                self.connect_timeout_in_seconds or 10.0,
-                self.read_timeout_in_seconds or 60.0,
-            ),
         )
+
+    def shape_problem(self, body: Any, path: str) -> str | None:
+        """Say what an answer lacks to be this endpoint's, without its values; None if it is.
+
+        ``path`` is that of the URL. What lacks something is asked for again before it is refused.
+        """
+        if self.records_in is None:
+            return None
+        if not isinstance(body, dict):
+            return "it is not an object"
+        if self.records_in and not isinstance(body.get(self.records_in), list):
+            return f"'{self.records_in}' is not a list"
+        return None
 
     @property
     def client(self) -> ApiClient:

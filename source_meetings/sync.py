@@ -66,6 +66,9 @@ class Sync(SimpleRetriever):
         super().__post_init__(parameters)
         if isinstance(self.requester, ApiRequester):
             self.requester.client.stream = self.name
+        self._failing = threading.Lock()
+        self._failed = False
+        self._unread: dict[int, StreamSlice] = {}
 
     @abstractmethod
     def begin_scan(self, since: Json | None) -> tuple[Json, Iterable[Json]]:
@@ -120,7 +123,33 @@ class Sync(SimpleRetriever):
     ) -> Iterable[StreamData]:
         if stream_slice is None:
             raise ValueError("a stream of this connector is read slice by slice")
-        yield from self.read_slice(stream_slice)
+        if not self._failed:
+            try:
+                yield from self.read_slice(stream_slice)
+                return
+            except Exception:
+                if self.is_first_failure():
+                    raise
+        self._unread[id(stream_slice)] = stream_slice
+
+    # -- the end of a stream that fails -----------------------------------------------------------
+    # One failure says it all. Slices that are being read then are read to their end, or to their
+    # own failure, of which nothing is said; slices that have not begun are left for the next sync.
+
+    @property
+    def failed(self) -> bool:
+        """Whether the stream has failed."""
+        return self._failed
+
+    def is_first_failure(self) -> bool:
+        """Take down that the stream has failed; returns whether it had not failed before."""
+        with self._failing:
+            first, self._failed = not self._failed, True
+        return first
+
+    def was_read(self, stream_slice: StreamSlice) -> bool:
+        """Whether a slice that is through was read whole."""
+        return self._unread.pop(id(stream_slice), None) is None
 
     # -- what subclasses are made of ------------------------------------------------------------
 
@@ -210,10 +239,17 @@ class SyncCursor(Cursor):
         return self._complete
 
     def stream_slices(self) -> Iterable[StreamSlice]:
-        for stream_slice in self._plan():
-            with self._lock:
-                self._open += 1
-            yield stream_slice
+        try:
+            for stream_slice in self._plan():
+                if self._sync.failed:
+                    return
+                with self._lock:
+                    self._open += 1
+                yield stream_slice
+        except Exception:
+            if self._sync.is_first_failure():
+                raise
+            return
         with self._lock:
             self._planned = True
 
@@ -281,6 +317,8 @@ class SyncCursor(Cursor):
 
     def close_partition(self, partition: Partition) -> None:
         stream_slice = partition.to_slice()
+        if isinstance(stream_slice, StreamSlice) and not self._sync.was_read(stream_slice):
+            return  # and so it stays pending, or keeps the changes from being complete
         with self._lock:
             self._open -= 1
             values = (

@@ -20,6 +20,9 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+# The connector's own waits and time-outs, a twentieth as long; see source_meetings/waits.py.
+os.environ.setdefault("SOURCE_MEETINGS_PATIENCE", "0.05")
+
 
 @pytest.fixture
 def box() -> Iterator[Sandbox]:

@@ -299,7 +299,7 @@ def test_the_row_is_kept_as_it_came(box):
 )
 def test_an_unknown_shape_stops_the_stream_with_its_keys_and_no_values(box, body, keys):
     # Given something that is not known
-    box.fault("export", kind="body", body=body)
+    box.fault("export", times=9, kind="body", body=body)
     # When it is read
     output = read(config(box), debug=False)
     # Then the stream fails, and says which keys it got

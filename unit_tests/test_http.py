@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from sandbox import Sandbox
 from source_meetings import timestamps
-from source_meetings.http import parse_json, retry_after_seconds
+from source_meetings.http import parse_json
+from source_meetings.waits import retry_after_seconds
 from unit_tests.harness import Json, Output, read
 
 LIST = "/salesloft/v2/meetings"
@@ -22,6 +23,12 @@ def config(box: Sandbox) -> Json:
     credentials = {"auth_type": "api_key", "api_key": "ak_sandbox"}
     base_url = box.salesloft.base_url
     return {"provider": {"name": "salesloft", "base_url": base_url, "credentials": credentials}}
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time-outs and waits as long as a user has them."""
+    monkeypatch.delenv("SOURCE_MEETINGS_PATIENCE")
 
 
 def waits(output: Output) -> list[float]:
@@ -83,10 +90,10 @@ def test_anything_else_in_retry_after_is_harmless(text):
     assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
 
 
-def test_without_retry_after_the_waits_grow_and_differ(box):
+def test_without_retry_after_the_waits_grow_and_differ(box, patient):
     box.salesloft.insert()
     box.fault(LIST, times=2, kind="status", status=503)
-    output = read(config(box))
+    output = read(config(box), debug=True)
     assert output.exit_code == 0
     first, second = waits(output)
     assert 1 <= first <= 1.5
@@ -118,7 +125,7 @@ def test_a_redirect_to_another_host_is_not_followed(box):
     box.salesloft.insert()
     with Sandbox() as other:
         location = f"{other.url}/salesloft/v2/meetings"
-        box.fault(LIST, kind="redirect", location=location)
+        box.fault(LIST, times=99, kind="redirect", location=location)
         output = read(config(box))
         assert other.requests == []
     assert output.exit_code == 1

@@ -31,7 +31,7 @@ from airbyte_cdk.sources.types import Record, StreamSlice
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings import timestamps
-from source_meetings.http import answer
+from source_meetings.http import ApiRequester, answer
 from source_meetings.providers.expoplatform import rows
 from source_meetings.sync import LOGGER, Json, Sync, make_slice
 
@@ -296,7 +296,7 @@ class ParticipantsSync(Sync):
         number, size = 1, 0
         for _ in range(self.most_pages):
             response = self.ask(params, page=number)
-            page = self._page(response)
+            page = rows.read_page(answer(response))
             records = list(self.records(response, stream_slice))
             keys = {(record["meeting_id"], record["account_id"]) for record in records}
             fallen = (walk.total or 0) - page.total if page.total is not None else 0
@@ -335,12 +335,6 @@ class ParticipantsSync(Sync):
         # counts something else (meetings, or the rows of this page), and says nothing.
         return read == page.total and not (number == 1 and read == _PAGE_SIZE)
 
-    def _page(self, response: requests.Response) -> rows.Page:
-        try:
-            return rows.read_page(answer(response))
-        except rows.UnknownShape as shape:
-            raise _unknown_shape(shape) from shape
-
 
 class _StateAhead(Exception):
     """A saved moment lies in the provider's future; the words say what time it is there."""
@@ -353,14 +347,23 @@ class _Walk:
 
 
 @dataclass
+class ExportRequester(ApiRequester):
+    """Asks again for an answer that is no export before it is refused."""
+
+    def shape_problem(self, body: Any, path: str) -> str | None:
+        try:
+            rows.read_page(body)
+        except rows.UnknownShape as shape:
+            return f"{shape}. Please report these keys if they stay"
+        return None
+
+
+@dataclass
 class RowExtractor(RecordExtractor):
     """Takes the rows out of an answer, wherever it keeps them."""
 
     def extract_records(self, response: requests.Response) -> Iterable[Mapping[str, Any]]:
-        try:
-            yield from rows.read_page(answer(response)).rows
-        except rows.UnknownShape as shape:
-            raise _unknown_shape(shape) from shape
+        yield from rows.read_page(answer(response)).rows
 
 
 @dataclass

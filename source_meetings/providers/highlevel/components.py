@@ -54,7 +54,6 @@ _ROWS_PER_ANSWER = 2000  # aimed at, about two megabytes
 _SUSPICIOUS = 100  # answers of a multiple of it may have been cut off
 _MOST_FINGERPRINTS = 1000
 _IDS_PER_SLICE = 50
-_SHAPE_TRIES = 3
 _CALENDARS_TO_TRY = 5
 
 
@@ -120,37 +119,31 @@ class PacedRequester(ApiRequester):
     """Sends at the pace that HighLevel's headers ask for.
 
     ``optional_records`` is a key that an empty answer may leave out, if it holds nothing else
-    than ``traceId``; any other answer without it is asked for again and then refused.
+    than ``traceId``.
     """
 
     optional_records: str | None = None
 
     def send_request(self, *args: Any, **options: Any) -> requests.Response | None:
         pace = _pace(self.config)
-        keys: list[str] = []
-        for _ in range(_SHAPE_TRIES):
-            pace.wait()
-            response = super().send_request(*args, **options)
-            if response is None:
-                return None
+        pace.wait()
+        response = super().send_request(*args, **options)
+        if response is not None:
             pace.note(response.headers)
-            if self._has_shape(answer(response), options.get("path")):
-                return response
-            keys = sorted(map(str, answer(response)))[:20]
-        raise AirbyteTracedException(
-            message=f"{self.where}, {self.name}: the answer has another shape than documented: "
-            f"'{self.optional_records}' is not a list. Nothing can be read safely; run the sync "
-            "again, and report this if it stays.",
-            internal_message=f"keys: {', '.join(keys)}",
-            failure_type=FailureType.transient_error,
-        )
+        return response
 
-    def _has_shape(self, body: Any, path: str | None) -> bool:
-        if self.optional_records is None or path is not None or not isinstance(body, dict):
-            return True
-        if self.optional_records in body:
-            return isinstance(body[self.optional_records], list)
-        return not set(body) - {"traceId"}
+    def shape_problem(self, body: Any, path: str) -> str | None:
+        problem = super().shape_problem(body, path)
+        if problem is not None:
+            return problem
+        if path.endswith("/calendars/"):
+            return None if _are_calendars(body.get("calendars")) else _NO_CALENDARS
+        if "/events/appointments/" in path:
+            return None if _appointment(body) else "it holds no appointment with an id"
+        key = self.optional_records
+        if key is None or isinstance(body.get(key), list) or not set(body) - {"traceId"}:
+            return None
+        return f"'{key}' is not a list"
 
 
 @dataclass
@@ -640,21 +633,8 @@ class AppointmentExtractor(RecordExtractor):
     """Takes the one appointment out of its envelope: ``appointment``, ``event`` or none at all."""
 
     def extract_records(self, response: requests.Response) -> Iterable[Mapping[str, Any]]:
-        body = answer(response)
-        record = body
-        for envelope in ("appointment", "event"):
-            if isinstance(body, dict) and envelope in body:
-                record = body[envelope]
-                break
-        if not isinstance(record, dict) or not record.get("id"):
-            raise AirbyteTracedException(
-                message="HighLevel answered for a single appointment with no appointment that has "
-                "an id. The stream was stopped rather than leaving it out.",
-                internal_message="keys: " + ", ".join(sorted(map(str, body))[:20]),
-                failure_type=FailureType.transient_error,
-            )
-        if record is body:
-            record = {key: value for key, value in body.items() if key != "traceId"}
+        record = _appointment(answer(response))
+        assert record is not None  # PacedRequester has looked
         yield record
 
 
@@ -690,21 +670,28 @@ def _events(response: requests.Response) -> list[Json]:
     return rows
 
 
+_NO_CALENDARS = "'calendars' is not a list of objects with ids"
+
+
+def _are_calendars(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(calendar, dict) and calendar.get("id") for calendar in value
+    )
+
+
 def _calendar_ids(response: requests.Response) -> list[str]:
-    body = answer(response)
-    calendars = body.get("calendars") if isinstance(body, dict) else None
-    if not isinstance(calendars, list) or not all(
-        isinstance(calendar, dict) and calendar.get("id") for calendar in calendars
-    ):
-        raise AirbyteTracedException(
-            message="HighLevel's list of calendars has another shape than documented. Nothing can "
-            "be read safely; run the sync again, and report this if it stays.",
-            internal_message="GET /calendars/: 'calendars' is not a list of objects with ids",
-            failure_type=FailureType.transient_error,
-        )
+    calendars: list[Json] = answer(response)["calendars"]
     # Active ones first: the first answer of a pass should be one with recent changes.
     calendars.sort(key=lambda calendar: calendar.get("isActive") is False)
     return [str(calendar["id"]) for calendar in calendars]
+
+
+def _appointment(body: Json) -> Json | None:
+    """Return the one appointment of an answer, or None where there is none with an id."""
+    record = next((body[name] for name in ("appointment", "event") if name in body), body)
+    if not isinstance(record, dict) or not record.get("id"):
+        return None
+    return {key: value for key, value in record.items() if record is not body or key != "traceId"}
 
 
 def _stamp(row: Json) -> datetime | None:
