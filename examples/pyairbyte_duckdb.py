@@ -43,7 +43,11 @@ def read(config: Path, database: Path, connector: Path) -> int:
     )
     source.check()
     source.select_all_streams()
-    return source.read(cache=ab.DuckDBCache(db_path=database)).processed_records
+    cache = ab.DuckDBCache(db_path=database)
+    try:
+        return source.read(cache=cache).processed_records
+    finally:
+        cache.close()
 
 
 def main() -> None:

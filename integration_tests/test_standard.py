@@ -4,8 +4,6 @@ sandbox: https://github.com/airbytehq/airbyte-python-cdk/tree/main/airbyte_cdk/t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from airbyte_cdk.test.models import ConnectorTestScenario
 from airbyte_cdk.test.models.scenario import ScenarioCommand
@@ -15,13 +13,6 @@ from integration_tests.accounts import ACCOUNTS, Account
 from sandbox import Sandbox
 from source_meetings.source import SourceMeetings
 from unit_tests.harness import Output, catalog, read
-
-
-@pytest.fixture
-def box() -> Iterator[Sandbox]:
-    with Sandbox(clock="2026-06-01T00:00:00Z") as box:
-        yield box
-
 
 COMMANDS: dict[str, ScenarioCommand] = {
     "test_config_matches_spec": "spec",

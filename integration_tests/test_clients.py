@@ -1,0 +1,163 @@
+"""Real clients read the connector: PyAirbyte and dlt, as the examples use them, and the CDK's own.
+
+The clients' environment comes from `make clients`. Without it these tests are skipped; with
+REQUIRE_ALL=1 they fail.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.compare import column, differences
+from integration_tests.accounts import ACCOUNTS, Account
+from sandbox import Sandbox
+from unit_tests.harness import KEYS
+
+CHECKOUT = Path(__file__).parent.parent
+CLIENTS = CHECKOUT / ".venv-clients" / "bin" / "python"
+CONNECTOR = Path(sys.executable).parent / "source-meetings"
+SCHEMAS = {path.stem: json.loads(path.read_text()) for path in CHECKOUT.glob("schemas/*.json")}
+WITH_OAUTH = ("close", "highlevel", "salesloft")
+
+Tables = dict[str, Any]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def clients() -> None:
+    if not CLIENTS.exists():
+        reason = "PyAirbyte and dlt are not installed: make clients"
+        pytest.fail(reason) if os.environ.get("REQUIRE_ALL") == "1" else pytest.skip(reason)
+
+
+@pytest.fixture(params=ACCOUNTS)
+def account(request: pytest.FixtureRequest, box: Sandbox) -> Account:
+    account = ACCOUNTS[request.param]
+    account.fill(box)
+    return account
+
+
+def config_file(account: Account, box: Sandbox, folder: Path) -> Path:
+    """Of everything the account holds; with OAuth, whose tokens end after a few requests."""
+    if account.provider in WITH_OAUTH:
+        getattr(box, account.provider).oauth.after_uses = 4
+        config = account.oauth_config(box)
+    else:
+        config = account.config(box)
+    del config["start_date"]
+    path = folder / "config.json"
+    path.write_text(json.dumps(config))
+    return path
+
+
+@contextmanager
+def pyairbyte(config: Path, folder: Path) -> Iterator[Callable[[], Tables]]:
+    """Yield what reads the account into DuckDB and returns the tables."""
+    environment = {
+        **os.environ,
+        "AIRBYTE_PROJECT_DIR": str(folder),
+        "AIRBYTE_LOGGING_ROOT": str(folder / "logs"),
+    }
+    command = [CLIENTS, CHECKOUT / "integration_tests" / "pyairbyte_reader.py"]
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen(
+            [*command, config, folder / "meetings.duckdb", CONNECTOR],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
+        ) as process,
+    ):
+
+        def read() -> Tables:
+            assert process.stdin and process.stdout
+            process.stdin.write("\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+            assert answer, (folder / "log").read_text()[-4000:]
+            tables: Tables = json.loads(answer)
+            return tables
+
+        yield read
+        assert process.stdin
+        process.stdin.close()
+
+
+def duckdb_type(schema: dict[str, Any]) -> str:
+    """What PyAirbyte makes of a property: nullable, so its type is a list of two, or the key."""
+    kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    (kind,) = set(kinds) - {"null"}
+    if schema.get("format") == "date-time":
+        return "TIMESTAMP"
+    return {
+        "string": "VARCHAR",
+        "integer": "BIGINT",
+        "number": "DECIMAL(38,9)",
+        "boolean": "BOOLEAN",
+    }.get(kind, "JSON")
+
+
+def cells(table: Tables) -> list[dict[str, Any]]:
+    """The rows of a table, times as times again."""
+    times = [name for name, kind in table["types"].items() if kind == "TIMESTAMP"]
+    return [
+        {
+            name: datetime.fromisoformat(value) if value and name in times else value
+            for name, value in row.items()
+        }
+        for row in table["rows"]
+    ]
+
+
+def assert_equal_to_truth(tables: Tables, account: Account, box: Sandbox) -> None:
+    truth = account.truth(box)
+    assert tables.keys() == truth.keys()
+    for stream, rows in truth.items():
+        found = cells(tables[stream])
+        if stream == "close_meeting_transcripts":  # a meeting without one is a row without one
+            found = [row for row in found if row["transcripts"] not in (None, "[]")]
+        assert differences(rows, found, KEYS.get(stream, ("id",))) == [], stream
+        assert len(found) - len([row for row in found if row.get("is_deleted")]) == len(rows)
+
+
+def test_pyairbyte_keeps_duckdb_equal_to_the_provider(account, box, tmp_path):
+    # Given an account, whose tokens (where it has OAuth) end after a few requests
+    config = config_file(account, box, tmp_path)
+    with pyairbyte(config, tmp_path) as read:
+        # When every stream is read into DuckDB
+        tables = read()
+        # Then every table has the rows of the provider, and the columns and types of the schema
+        assert_equal_to_truth(tables, account, box)
+        for stream, table in tables.items():
+            expected = {
+                column(name): duckdb_type(schema)
+                for name, schema in SCHEMAS[stream]["properties"].items()
+            }
+            own = {
+                name: kind
+                for name, kind in table["types"].items()
+                if not name.startswith("_airbyte")
+            }
+            assert own == expected
+        # When meetings are edited, cancelled, deleted and added, and the account is read again
+        box.clock.advance(minutes=10)
+        account.change(box)
+        # Then the tables are equal to the provider again
+        assert_equal_to_truth(read(), account, box)
+    # And the refresh token that was issued last is in the configuration, for the next run
+    if account.provider in WITH_OAUTH:
+        oauth = getattr(box, account.provider).oauth
+        assert oauth.refreshes >= 2
+        stored = json.loads(config.read_text())["provider"]["credentials"]
+        assert stored["refresh_token"] == oauth.refresh_token
