@@ -7,9 +7,10 @@ IMAGE ?= source-meetings:$(shell sed -n 's/^LABEL io.airbyte.version=//p' Docker
 ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 IMAGE_OPTIONS ?=
 CLIENTS := .venv-clients/.installed
+AIRFLOW := .venv-airflow/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients demo test unit lint format types sandbox requests clean
+.PHONY: help install clients airflow demo image test unit lint format types sandbox requests clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -31,6 +32,15 @@ $(CLIENTS): integration_tests/clients.txt demo/pyairbyte.txt
 	@touch $(CLIENTS)
 
 clients: $(CLIENTS) ## Install PyAirbyte and dlt into .venv-clients
+
+$(AIRFLOW): integration_tests/airflow.txt
+	@echo "Installing Airflow into .venv-airflow (once; one minute) …"
+	@$(PYTHON) -m venv .venv-airflow
+	@.venv-airflow/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+		--no-compile --no-deps -r integration_tests/airflow.txt
+	@touch $(AIRFLOW)
+
+airflow: $(AIRFLOW) ## Install Airflow into .venv-airflow, to load the example
 
 install: $(INSTALLED) ## Install the connector and its tools into .venv
 
@@ -63,4 +73,4 @@ requests: $(INSTALLED) ## Count the requests that first and later syncs take
 	@$(BIN)/python -m benchmarks.requests
 
 clean: ## Remove all that make has made
-	@rm -rf $(VENV) .venv-clients .demo build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-clients .venv-airflow .demo build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
