@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from sandbox import Sandbox
 from unit_tests.harness import Json, Output, read
 
-EDITS = (0, 10, 1000, 0)
+EDITS = (0, 10, 1000, 0, 0)
 
 
 class Case(ABC):

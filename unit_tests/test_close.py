@@ -306,6 +306,33 @@ def test_a_quiet_sync_asks_once_per_action_and_for_the_window_and_emits_nothing(
     assert output.records() == []
 
 
+def test_events_of_one_moment_are_listed_again_until_the_overlap_has_passed(box: Sandbox) -> None:
+    # Given 120 meetings that were changed just before a sync
+    box.close.generate(count=300)
+    table, output = first_sync(box)
+    box.clock.advance(hours=1)
+    for id in sorted(box.close.truth())[:120]:
+        box.close.edit(id, title="moved")
+    output = synced(box, table, output.last_states())
+    # When the next syncs find nothing new, then the log is read over them as long as others may
+    # still become visible beside them
+    box.clock.advance(minutes=4)
+    output = synced(box, table, output.last_states())
+    assert len(asked(box, LOG)) > len(ACTIONS)
+    box.clock.advance(minutes=2)
+    output = synced(box, table, output.last_states())
+    assert len(asked(box, LOG)) > len(ACTIONS)
+    # And no longer than that
+    output = synced(box, table, output.last_states())
+    assert len(asked(box, LOG)) == len(ACTIONS)
+    assert output.records() == []
+    # And changes are seen as ever
+    box.close.delete(sorted(box.close.truth())[0])
+    box.close.edit(sorted(box.close.truth())[-1], title="later")
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
 def test_changed_meetings_are_read_by_id_thirty_and_more_to_a_request(box: Sandbox) -> None:
     # Given
     box.close.generate(count=300)

@@ -66,6 +66,7 @@ _LONGEST_URL = 1900
 _MOST_EVENTS_KEPT = 10_000
 _DIGEST_BYTES = 6
 _YEARS_PROBED = (1, 2, 4, 8, 16, 32)
+_SECOND = timedelta(seconds=1)  # the Date header leaves the fraction out
 
 
 @dataclass
@@ -78,6 +79,9 @@ class MeetingsSync(Sync):
     so that no two clocks are ever compared. ``seen`` holds digests of the meetings that were last
     seen in the window that every sync reads again: a row whose digest is there is not emitted.
     ``events_seen``: the same for the events of the overlap, whose meetings were read already.
+    ``seen_at``: Close's clock when the newest event was first seen. Once the overlap has passed
+    since, it has been read for the last time (``settled``), so that thousands of changes made in a
+    moment are not listed again at every quiet sync.
 
     ``windows``: slices of a first sync. ``overlap_minutes``: how late events become visible.
     ``log_days``: how far back the log is trusted to reach. ``days_back`` and ``days_ahead``: the
@@ -109,7 +113,7 @@ class MeetingsSync(Sync):
         newest, now = self._newest_event()
         state: Json = {self.cursor_field: timestamps.iso(now), "events": {}}
         if newest is not None:
-            state["events"] = dict.fromkeys(_ACTIONS, timestamps.iso(min(newest, now)))
+            state["events"] = dict.fromkeys(_ACTIONS, timestamps.iso(min(newest, now + _SECOND)))
         back = self.days_back_without_log if self._log_is_closed else self.days_back
         self._recent = now - timedelta(days=back)
         slices: list[Json] = []
@@ -210,23 +214,26 @@ class MeetingsSync(Sync):
         """
         found: dict[str, Json] = {}
         overlap = timedelta(minutes=self.overlap_minutes)
+        reach = timedelta() if state.get("settled") else overlap
+        read_from: datetime | None = None
         shown_before = max(known.values(), default=None)
         before = shown_before
         self._clock_checked = False
         read: dict[bytes, datetime] = {}
         for action in _ACTIONS:
-            bound = known[action] - overlap if action in known else None
+            bound = known[action] - reach if action in known else None
             newest = max(filter(None, (known.get(action), shown_before)), default=None)
             for event in self._events(action, bound, state):
                 digest = _digest([event.get("id"), event.get("date_updated")])
                 moment = self._note({} if digest in self._events_before else found, event)
                 if moment is not None:
-                    newest = max(filter(None, (newest, min(moment, self._log_read_at))))
+                    newest = max(filter(None, (newest, min(moment, self._log_read_at + _SECOND))))
                     # A deletion is looked at again: the row may have been shown a moment longer.
                     if event.get("action") != "deleted":
                         read[digest] = moment
             if self._log_is_closed:
                 return None
+            read_from = read_from or self._log_read_at
             if newest is not None:
                 known[action] = newest
                 shown_before = newest
@@ -245,6 +252,12 @@ class MeetingsSync(Sync):
                 "events_seen": _packed(overlapping[:_MOST_EVENTS_KEPT]),
             }
         )
+        seen_at = timestamps.parse_or_none(state.get("seen_at"))
+        if before != shown_before or seen_at is None:
+            self._next_state["seen_at"] = timestamps.iso(self._log_read_at)
+            self._next_state.pop("settled", None)
+        elif read_from is not None and read_from - seen_at > overlap:
+            self._next_state["settled"] = True
         return found
 
     def _events(
@@ -306,7 +319,7 @@ class MeetingsSync(Sync):
         if before is None or newest is None:
             return
         as_of = timestamps.parse(state[self.cursor_field])
-        consistent = as_of - timedelta(minutes=10) <= newest <= self._log_read_at
+        consistent = as_of - timedelta(minutes=10) <= newest <= self._log_read_at + _SECOND
         if newest - before > timedelta(days=self.log_days) and not consistent:
             raise ScanInstead(
                 "the events since the last sync span more than Close's event log holds; reading "
