@@ -69,8 +69,12 @@ def _leave(number: int, _: Any) -> None:
         _LOCK.acquire()
         with suppress(OSError, ValueError):
             sys.stdout.flush()
+        # Clients stop a connector that has said all, and take any end but the signal's own for a
+        # failure (PyAirbyte). Process 1 of a container cannot die of it, and leaves instead.
+        os.kill(os.getpid(), number)
         os._exit(128 + number)
 
+    signal.signal(number, signal.SIG_DFL)
     threading.Thread(target=when_the_line_is_whole, daemon=True).start()
     out_of_patience = threading.Timer(_PATIENCE_SECONDS, os._exit, [128 + number])
     out_of_patience.daemon = True
