@@ -24,14 +24,14 @@ $(INSTALLED): setup.py pyproject.toml
 
 # Clients have an environment of their own, as on a platform. The list is complete (--no-deps), and
 # PyAirbyte works on 3.13 although it says that it does not know it (--ignore-requires-python).
-$(CLIENTS): integration_tests/clients.txt demo/pyairbyte.txt
-	@echo "Installing PyAirbyte and dlt into .venv-clients (once; one or two minutes) …"
+$(CLIENTS): integration_tests/clients.txt demo/pyairbyte.txt dbt/requirements.txt
+	@echo "Installing PyAirbyte, dbt and dlt into .venv-clients (once; one or two minutes) …"
 	@$(PYTHON) -m venv .venv-clients
 	@.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
 		--no-compile --no-deps --ignore-requires-python -r integration_tests/clients.txt
 	@touch $(CLIENTS)
 
-clients: $(CLIENTS) ## Install PyAirbyte and dlt into .venv-clients
+clients: $(CLIENTS) ## Install PyAirbyte, dbt and dlt into .venv-clients
 
 $(AIRFLOW): integration_tests/airflow.txt
 	@echo "Installing Airflow into .venv-airflow (once; one minute) …"
