@@ -30,6 +30,7 @@ from unit_tests.harness import Output, Table, without_nulls
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = Path(__file__).parent / "stand_in"
+AIRFLOW = ROOT / ".venv-airflow" / "bin" / "python"
 NEEDED = ("podman", "runc", "netavark", "mmdebstrap", "make")
 IMAGE = f"source-meetings:{__version__}"
 # A word that lies in places of the checkout where secrets and left-overs lie
@@ -101,7 +102,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
             (folder / "bin").mkdir()
             (folder / "bin" / "docker").symlink_to(str(shutil.which("podman")))
             environment["PATH"] = f"{folder}/bin:{environment['PATH']}"
-        yield Engine(given, environment, make_secrets(folder), ("--network=host",))
+        make_folder(folder / "secrets")
+        yield Engine(given, environment, folder, ("--network=host",))
         return
     where = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/lib/podman"])
     missing = [name for name in NEEDED if shutil.which(name, path=where) is None]
@@ -122,7 +124,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         assert stand_in.stdout.readline() == "ready\n", "engine.sh failed, see above"
         environment = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}"}
         build(folder, environment)
-        yield Engine(IMAGE, environment, make_secrets(folder))
+        make_folder(folder / "secrets")
+        yield Engine(IMAGE, environment, folder)
     finally:
         stand_in.stdin.close()
         assert stand_in.wait(timeout=60) == 0
@@ -147,11 +150,11 @@ def catalog(provider: str) -> Any:
     return json.loads(path.read_text())
 
 
-def make_secrets(folder: Path) -> Path:
-    secrets = folder / "secrets"
-    secrets.mkdir()
+def make_folder(folder: Path) -> Path:
+    """A folder that the image's user may write to."""
+    folder.mkdir()
     if os.getuid() == 0:
-        os.chown(secrets, 1000, 1000)
+        os.chown(folder, 1000, 1000)
     return folder
 
 
@@ -399,3 +402,64 @@ RETRY = {"Retry-After": "60"}
 
 def told_to_wait(box: Sandbox) -> bool:
     return any(request.status == 429 for request in box.requests)
+
+
+# ------------------------------------------------------------------ Airflow
+
+
+@pytest.fixture
+def airflow(engine: Engine, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    if not AIRFLOW.exists():
+        reason = "Airflow is not installed: make airflow"
+        pytest.fail(reason) if os.environ.get("REQUIRE_ALL") == "1" else pytest.skip(reason)
+    folders = {"AIRFLOW_HOME": str(tmp_path), "MEETINGS_FOLDER": str(engine.folder)}
+    with subprocess.Popen(
+        [str(AIRFLOW), str(Path(__file__).parent / "airflow_example.py")],
+        env={**os.environ, **folders, "MEETINGS_IMAGE": engine.image},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+
+
+def test_the_example_for_airflow_keeps_what_a_failed_run_read_and_goes_on_from_it(
+    engine: Engine, airflow: subprocess.Popen[str], box: Sandbox
+) -> None:
+    # Given the example, loaded by Airflow
+    assert airflow.stdin is not None and airflow.stdout is not None
+    dag = json.loads(airflow.stdout.readline())
+    assert dag["tasks"] == {
+        "read": {"trigger_rule": "all_success", "upstream": []},
+        "keep": {"trigger_rule": "all_done", "upstream": ["read"]},
+        "done": {"trigger_rule": "all_success", "upstream": ["keep", "read"]},
+    }
+    assert dag["max_active_runs"] == 1
+    task = dag["read"]
+    assert (task["type"], task["image"]) == ("DockerOperator", engine.image)
+    data = make_folder(engine.folder / "data")
+    # And a provider that refuses the third page of the first sync
+    box.salesloft.generate(count=600)
+    box.fault("meetings", nth=3, kind="status", status=403)
+    engine.write("config.json", configuration("salesloft", box))
+    engine.write("catalog.json", catalog("salesloft"))
+    # When the tasks are run, the container as the operator is told, before and after some changes
+    codes, counts = [], []
+    for _ in range(3):
+        mounts = [f"-v={source}:{target}" for target, source in task["mounts"].items()]
+        run = ["run", "--rm", *engine.options, f"--memory={task['memory']}", *mounts]
+        shell, *options = task["entrypoint"]
+        run += [f"--entrypoint={shell}", task["image"], *options, *task["command"]]
+        codes.append(engine.docker(*run).returncode)
+        airflow.stdin.write(f"{data}\n")
+        airflow.stdin.flush()
+        counts.append(json.loads(airflow.stdout.readline())["salesloft_meetings"])
+        ACCOUNTS["salesloft"].change(box)
+    # Then the run that failed is seen as failed, its rows were kept and not all read again
+    assert codes == [1, 0, 0]
+    assert 0 < counts[0] < 600 and counts[1] < 600 and counts[2] < 10
+    # And the files hold every meeting, as it was before the last changes
+    files = sorted(data.glob("salesloft_meetings.*.jsonl"))
+    assert len(files) == 3
+    keys = {row["id"] for file in files for row in map(json.loads, file.open())}
+    assert len(keys) == len(box.salesloft.truth()) - 1
