@@ -283,8 +283,8 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
         """The error for a refusal: https://www.rfc-editor.org/rfc/rfc6749#section-5.2."""
         if error == "invalid_client":
             cure = (
-                "the client id or the client secret is wrong. Correct client_id and client_secret in "
-                "provider.credentials."
+                "the client id or the client secret is wrong. Correct client_id and "
+                "client_secret in provider.credentials."
             )
         elif error == "invalid_grant":
             cure = (

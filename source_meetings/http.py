@@ -425,8 +425,8 @@ class ApiRequester(HttpRequester):
 
     ``request_parameters`` and ``request_headers`` are as in the CDK's HttpRequester.
     ``records_in`` names the key whose value is the list of records (``data``); an empty text
-    stands for any JSON object; absent, any JSON at all. ``where`` is the provider's name in
-    messages.
+    stands for any JSON object; absent, any JSON at all. ``more_in`` names the boolean that says
+    whether there is more. ``where`` is the provider's name in messages.
     """
 
     name: str = ""
@@ -435,6 +435,7 @@ class ApiRequester(HttpRequester):
     request_parameters: Mapping[str, Any] = field(default_factory=dict)
     request_headers: Mapping[str, Any] = field(default_factory=dict)
     records_in: str | None = None
+    more_in: str | None = None
     where: str = "the provider"
 
     def __post_init__(self, parameters: Mapping[str, Any] | None) -> None:
@@ -469,6 +470,8 @@ class ApiRequester(HttpRequester):
             return "it is not an object"
         if self.records_in and not isinstance(body.get(self.records_in), list):
             return f"'{self.records_in}' is not a list"
+        if self.more_in and not isinstance(body.get(self.more_in), bool):
+            return f"'{self.more_in}' is neither true nor false"
         return None
 
     @property

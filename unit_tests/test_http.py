@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import math
+import socket
+import struct
+import time
 from datetime import timedelta
 from email.utils import format_datetime
 
@@ -15,6 +19,7 @@ from source_meetings import timestamps
 from source_meetings.http import parse_json
 from source_meetings.waits import retry_after_seconds
 from unit_tests.harness import Json, Output, read
+from unit_tests.wire import Wire, dripping, parts, replaced
 
 LIST = "/salesloft/v2/meetings"
 
@@ -163,3 +168,212 @@ def test_a_record_that_cannot_be_stored_stops_the_stream_rather_than_being_left_
     assert output.exit_code == 1
     assert output.statuses == {"salesloft_meetings": "INCOMPLETE"}
     assert output.records() == []
+
+
+# ------------------------------------------------------------------ on the wire
+
+
+def cut_chunks(connection: socket.socket, answer: bytes) -> None:
+    _, body = parts(answer)
+    chunk = b"%x\r\n%s\r\n" % (len(body), body)
+    spoilt = replaced(answer, chunk[: len(chunk) // 2], b"Transfer-Encoding: chunked")
+    connection.sendall(spoilt)
+
+
+def chunks_without_an_end(connection: socket.socket, answer: bytes) -> None:
+    _, body = parts(answer)
+    half = body[: len(body) // 2]
+    chunk = b"%x\r\n%s\r\n" % (len(half), half)
+    connection.sendall(replaced(answer, chunk, b"Transfer-Encoding: chunked"))
+
+
+def more_promised_than_sent(connection: socket.socket, answer: bytes) -> None:
+    _, body = parts(answer)
+    connection.sendall(replaced(answer, body, b"Content-Length: %d" % (len(body) + 1)))
+
+
+def more_sent_than_promised(connection: socket.socket, answer: bytes) -> None:
+    _, body = parts(answer)
+    connection.sendall(replaced(answer, body, b"Content-Length: %d" % (len(body) // 2)))
+
+
+def cut_gzip(connection: socket.socket, answer: bytes) -> None:
+    packed = gzip.compress(parts(answer)[1])
+    packed = packed[: len(packed) // 2]
+    length = b"Content-Length: %d" % len(packed)
+    connection.sendall(replaced(answer, packed, length, b"Content-Encoding: gzip"))
+
+
+def no_gzip(connection: socket.socket, answer: bytes) -> None:
+    head, body = parts(answer)
+    connection.sendall(head + b"\r\nContent-Encoding: gzip\r\n\r\n" + body)
+
+
+def no_http(connection: socket.socket, answer: bytes) -> None:
+    connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+
+def reset_in_the_body(connection: socket.socket, answer: bytes) -> None:
+    connection.sendall(answer[: len(answer) // 2])
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def hung_up_in_the_head(connection: socket.socket, answer: bytes) -> None:
+    connection.sendall(answer[:20])
+
+
+def a_location_that_is_none(connection: socket.socket, answer: bytes) -> None:
+    connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://[::1/\r\nContent-Length: 0\r\n\r\n")
+
+
+SPOILT = [
+    cut_chunks,
+    chunks_without_an_end,
+    more_promised_than_sent,
+    more_sent_than_promised,
+    cut_gzip,
+    no_gzip,
+    no_http,
+    reset_in_the_body,
+    hung_up_in_the_head,
+    a_location_that_is_none,
+]
+
+
+def through(wire: Wire, box: Sandbox) -> Json:
+    changed = config(box)
+    changed["provider"]["base_url"] = box.salesloft.base_url.replace(box.url, wire.url)
+    return changed
+
+
+@pytest.mark.parametrize("spoil", SPOILT, ids=lambda spoil: spoil.__name__)
+def test_answers_that_break_off_are_asked_for_again(box, spoil):
+    # Given 250 meetings, and answers that break off at the first request, in a window, at the end
+    box.salesloft.generate(count=250, seed=7)
+    with Wire(box) as wire:
+        for nth in (1, 4, 7):
+            wire.fault(LIST, nth, spoil)
+        # When
+        output = read(through(wire, box))
+    # Then nothing is missing, and nothing was asked for once more than needed
+    assert output.exit_code == 0, output.errors
+    assert {row["id"] for row in output.records()} == set(box.salesloft.meetings)
+    clean = len(box.requests) - 3
+    box.forget_requests()
+    read(config(box))
+    assert len(box.requests) == clean
+    assert len(waits(output)) == 1
+
+
+def test_an_answer_that_drips_is_given_up_as_a_whole_and_one_that_is_slow_is_not(box, monkeypatch):
+    # Given 1.5 seconds for an answer, of which each piece comes long before a time-out
+    monkeypatch.setenv("SOURCE_MEETINGS_PATIENCE", "0.005")
+    box.salesloft.generate(count=20, seed=7)
+    with Wire(box) as wire:
+        wire.fault(LIST, 1, dripping(0.02))
+        wire.fault(LIST, 2, dripping(0.1, 10_000))
+        started = time.monotonic()
+        output = read(through(wire, box))
+    # Then
+    assert output.exit_code == 0, output.errors
+    assert {row["id"] for row in output.records()} == set(box.salesloft.meetings)
+    assert "did not answer in time" in "".join(output.logs)
+    assert time.monotonic() - started < 10
+    assert len(waits(output)) == 1
+
+
+def test_a_server_that_is_started_again_is_waited_for(box):
+    box.salesloft.generate(count=250, seed=7)
+    with Wire(box) as wire:
+        box.after(LIST, 3, lambda: wire.restart_after(0.5))
+        output = read(through(wire, box))
+    assert output.exit_code == 0, output.errors
+    assert {row["id"] for row in output.records()} == set(box.salesloft.meetings)
+    assert len(waits(output)) == 1
+
+
+def test_a_server_that_is_gone_ends_the_stream_in_words_that_name_it(box):
+    gone = config(box)
+    gone["provider"]["base_url"] = "http://127.0.0.1:9/v2"
+    output = read(gone)
+    (error,) = output.errors
+    assert error["failure_type"] == "transient_error"
+    assert (
+        "salesloft_meetings, GET /v2/meetings: 127.0.0.1:9 could not be reached"
+        in (error["message"])
+    )
+    assert "run the sync again later" in error["message"]
+
+
+# ------------------------------------------------------------------ what is waited for
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most"),
+    [
+        ("0", 0, 0.1),
+        ("0.4", 0.4, 0.5),
+        ("-5", 0, 0.1),
+        ("soon", 0, 0.1),
+        ("nan", 0, 0.1),
+        ("Mon, 01 Jun 2026 00:00:01 GMT", 1, 1.1),
+        ("Sun, 31 May 2026 00:00:00 GMT", 0, 0.1),
+        ("Mon, 99 Jun 2026 00:00:00 GMT", 0, 0.1),
+    ],
+)
+def test_retry_after_in_every_form(box, value, least, most):
+    box.salesloft.insert()
+    box.fault(LIST, kind="status", status=503, headers={"Retry-After": value})
+    output = read(config(box))
+    assert output.exit_code == 0
+    (wait,) = waits(output)
+    assert least <= wait <= most
+
+
+def test_a_provider_that_keeps_asking_for_no_wait_is_given_more_and_more_time(box):
+    box.salesloft.insert()
+    box.fault(LIST, times=6, kind="status", status=429, headers={"Retry-After": "0"})
+    output = read(config(box), debug=True)
+    assert output.exit_code == 0, output.errors
+    between = waits(output)
+    assert len(between) == 6
+    assert between[-1] > 4 * between[0]
+
+
+def test_what_is_waited_for_is_said_once_and_not_by_each_worker(box):
+    # Given eight windows, each of which is refused once
+    box.salesloft.generate(count=1000, seed=3)
+    box.fault("created_at%5Bgte%5D", times=8, kind="status", status=503)
+    output = read({**config(box), "num_workers": 8})
+    assert output.exit_code == 0
+    assert len(waits(output)) == 1
+
+
+@pytest.mark.parametrize("status", [400, 402, 406, 410, 418, 451])
+def test_a_refusal_is_not_repeated_and_shows_no_body(box, status):
+    box.salesloft.insert()
+    body = "<html>" + "long body " * 1000
+    box.fault(LIST, times=9, kind="status", status=status, body=body)
+    output = read(config(box))
+    (error,) = output.errors
+    assert len(box.requests) == 1
+    assert "long body" not in error["message"]
+    assert len(error["internal_message"]) < 500
+
+
+# ------------------------------------------------------------------ streams that fail
+
+
+def test_a_stream_fails_once_and_leaves_the_slices_that_have_not_begun_to_the_next_sync(box):
+    # Given a first sync of many slices, all of which are refused from the fifth request on
+    box.salesloft.generate(count=40_000, seed=4)
+    box.fault(LIST, 5, 999, kind="status", status=403)
+    output = read({**config(box), "num_workers": 4})
+    # Then one error says so, and no slice was asked for that had not begun
+    (error,) = output.errors
+    assert error["stream_descriptor"]["name"] == "salesloft_meetings"
+    assert len(box.requests) <= 4 + 2 * 4
+    assert output.statuses == {"salesloft_meetings": "INCOMPLETE"}
+    tracebacks = [line for line in output.logs if "Exception while syncing" in line]
+    assert len(tracebacks) == 1
+    assert len(output.state_of("salesloft_meetings")["scan"]["pending"]) >= 15

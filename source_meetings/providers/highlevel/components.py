@@ -141,7 +141,7 @@ class PacedRequester(ApiRequester):
         if "/events/appointments/" in path:
             return None if _appointment(body) else "it holds no appointment with an id"
         key = self.optional_records
-        if key is None or isinstance(body.get(key), list) or not set(body) - {"traceId"}:
+        if key is None or isinstance(body.get(key), list) or set(body) == {"traceId"}:
             return None
         return f"'{key}' is not a list"
 

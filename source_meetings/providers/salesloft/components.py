@@ -294,6 +294,10 @@ class MeetingsSync(Sync):
         while True:
             response = self._page({**fixed, "created_at[gte]": timestamps.iso(start)}, 1)
             rows = _rows(response)
+            if not rows and _has_more(response):
+                raise self.unexpected(
+                    "Salesloft answers with an empty page that says there is more."
+                )
             if not rows:
                 return
             last = self._moment(rows[-1], "created_at")
@@ -498,8 +502,13 @@ def _has_more(response: requests.Response) -> bool:
 
 
 def _is_short(response: requests.Response, page: int) -> bool:
-    """Whether a page has fewer rows than its own metadata promise."""
-    paging = _paging(response) or {}
+    """Whether a page has fewer rows than its own metadata promise; without any, whether it has none.
+
+    So what looks like the end, but may be a fault, is asked for twice.
+    """
+    paging = _paging(response)
+    if paging is None:
+        return not _rows(response)
     size, total = paging.get("per_page"), paging.get("total_count")
     if not isinstance(size, int):
         return False
