@@ -545,7 +545,8 @@ def test_transcripts_are_asked_for_where_there_can_be_one(box: Sandbox) -> None:
     expected = {
         key
         for key, row in box.close.truth().items()
-        if (row.get("notetaker_id") or row.get("summary")) and row["starts_at"] < at()
+        if (row.get("notetaker_id") or row.get("summary") or "notetaker_id" not in row)
+        and row["starts_at"] < at()
     }
     assert {request.path.split("/")[-2] for request in details(box)} == expected
     assert len(details(box)) == len(expected)
@@ -569,9 +570,22 @@ def test_transcripts_that_come_late_or_change_are_read(box: Sandbox) -> None:
     output = synced(box, table, output.last_states())
     # Then
     assert {late, silent} <= set(transcripts_of(table))
-    # And nothing is asked again
+    # And nothing is asked again, but for rows that do not say whether anything is to come
     synced(box, table, output.last_states())
-    assert details(box) == []
+    unsaid = {key for key, row in box.close.truth().items() if "notetaker_id" not in row}
+    assert {request.path.split("/")[-2] for request in details(box)} <= unsaid
+
+
+def test_a_row_that_does_not_say_whether_it_was_recorded_is_asked_for(box: Sandbox) -> None:
+    # Given a row as in the reference's example, which has neither notetaker_id nor summary
+    meeting = box.close.insert(starts_at=at(days=-1), notetaker_id="note_1")
+    box.close._transcripts[meeting] = [{"id": "t", "utterances": [{"text": "Hello"}]}]
+    for name in ("notetaker_id", "summary"):
+        box.close.meetings[meeting].pop(name, None)
+    # When
+    table, _ = first_sync(box, TRANSCRIPTS)
+    # Then
+    assert meeting in transcripts_of(table)
 
 
 def test_a_meeting_deleted_before_its_transcript_is_read_is_left_out(box: Sandbox) -> None:

@@ -688,8 +688,9 @@ def _digests(text: Any) -> set[bytes]:
 
 
 def _may_have_transcript(row: Mapping[str, Any], now: datetime) -> bool:
-    """Whether a meeting is over and was recorded; older rows lack the fields, and were not."""
-    if not (row.get("notetaker_id") or row.get("summary")):
+    """Whether a meeting is over and was recorded; a row without the fields does not say."""
+    known = [row[name] for name in ("notetaker_id", "summary") if name in row]
+    if known and not any(known):
         return False
     ends = timestamps.parse_or_none(row.get("ends_at"))
     return row.get("status") == "completed" or (ends is not None and ends <= now)
