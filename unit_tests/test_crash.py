@@ -1,0 +1,159 @@
+"""Killed at any moment, and resumed from the last state that was wholly printed: nothing is lost.
+
+The moments are random, but the same at every run; to try others, set CRASH_SEED.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from source_meetings.source import SourceMeetings
+from unit_tests.accounts import ACCOUNTS, Account
+from unit_tests.harness import Json, Output, Table, catalog, write_json
+from unit_tests.processes import read_in_a_process
+
+ROOT = Path(__file__).parents[1]
+SEED = int(os.environ.get("CRASH_SEED", "1"))
+STOPPED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # by the signal, or as process 1
+CASES = [(name, stream) for name in ACCOUNTS for stream in ACCOUNTS[name].streams]
+
+
+class Destination:
+    """A table, and the state file: what is left when the connector is killed."""
+
+    def __init__(self, account: Account, stream: str) -> None:
+        self.account = account
+        self.table = Table(stream)
+        self.state: list[Json] = []
+        self.configured = catalog(SourceMeetings(config=account.config()), [stream], "incremental")
+
+    def sync(self) -> Output:
+        output = read_in_a_process(self.account.config(), self.configured, self.state)
+        assert output.exit_code == 0, output.errors
+        self.keep(output)
+        return output
+
+    def keep(self, output: Output) -> None:
+        self.table.load(output)
+        self.state = output.last_states() or self.state
+
+    def killed_sync(self, chance: Random, most_lines: int, most_requests: int) -> bool:
+        """A sync that is killed after a random line or at a random request, with a write then.
+
+        Returns whether it was still running.
+        """
+        account = self.account
+        if chance.random() < 0.5:
+            lines = chance.randint(1, most_lines)
+            output = read_in_a_process(account.config(), self.configured, self.state, lines)
+        else:
+            kills = []
+
+            def at_a_request() -> None:
+                account.change()
+                kills[0]()
+
+            box = account.box
+            box.after(f"/{account.name}/", chance.randint(1, most_requests), at_a_request)
+            output = read_in_a_process(
+                account.config(),
+                self.configured,
+                self.state,
+                started=lambda process: kills.append(process.kill),
+            )
+            box._after.clear()
+        self.keep(output)
+        return output.exit_code == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(("name", "stream"), CASES)
+def test_a_sync_that_is_killed_at_any_moment_is_resumed_and_loses_nothing(box, name, stream):
+    # Given an account, and how many lines and requests a first sync of it takes
+    chance = Random(f"{SEED} {stream}")
+    account = ACCOUNTS[name](box, chance.randrange(1000))
+    account.generate(40 if stream == "highlevel_appointments" else 350)  # 100 requests in 10 s
+    if name == "highlevel":
+        account.side.interval_ms = 50  # so that the connector need not wait for its budget
+    trial = Destination(account, stream)
+    lines = len(trial.sync().messages)
+    requests = len(box.requests)
+
+    destination = Destination(account, stream)
+    kills = 0
+    # When first and later syncs are killed, and written to in between
+    for most_lines, most_requests in ((lines, requests), (40, 4), (40, 4)):
+        for _ in range(3):
+            kills += destination.killed_sync(chance, most_lines, most_requests)
+            account.change()
+            box.clock.advance(minutes=chance.choice((0.1, 3, 20)))
+        # and then allowed to end, the second time for what was written during the first
+        destination.sync()
+        destination.sync()
+        # Then the table is what the provider shows
+        found = account.differences(destination.table)
+        assert not any(found.values()), f"{found}; CRASH_SEED={SEED}"
+    assert kills >= 3
+
+
+@pytest.mark.parametrize("name", sorted(ACCOUNTS))
+@pytest.mark.parametrize("asleep", [False, True], ids=["reading", "waiting"])
+def test_sigterm_ends_within_five_seconds_with_a_whole_last_line(box, name, asleep):
+    # Given a sync of which the reader takes the lines slowly, or that waits for a limit
+    account = ACCOUNTS[name](box, 1)
+    account.generate(2000)
+    stream = account.streams[0]
+    configured = catalog(SourceMeetings(config=account.config()), [stream], "incremental")
+    if asleep:
+        headers = {"Retry-After": "250"}
+        box.fault(f"/{name}/", 2, 10**6, kind="status", status=429, headers=headers)
+    files = ["--config", write_json(account.config()), "--catalog", write_json(configured)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "source_meetings", "read", *files],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    while b"Waiting" not in (line := process.stdout.readline()) if asleep else not box.requests:
+        assert process.poll() is None
+    # When it is asked to stop
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    rest = (line if asleep else b"") + process.stdout.read()
+    # Then it has ended soon, every line is a whole message, and nothing was said aside
+    assert process.wait() in STOPPED
+    assert time.monotonic() - started < 5
+    assert rest.endswith(b"\n")
+    for line in rest.splitlines():
+        assert json.loads(line)["type"] in ("RECORD", "STATE", "LOG", "TRACE")
+    assert process.stderr.read() == b""
+
+
+def test_sigterm_ends_although_nobody_reads_the_output(box):
+    # Given a sync whose reader has stopped reading, so that it hangs in the middle of a line
+    account = ACCOUNTS["salesloft"](box, 1)
+    account.generate(2000)
+    configured = catalog(SourceMeetings(config=account.config()), None, "incremental")
+    files = ["--config", write_json(account.config()), "--catalog", write_json(configured)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "source_meetings", "read", *files], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    while len(box.requests) < 20:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    # When it is asked to stop
+    process.send_signal(signal.SIGTERM)
+    # Then it stops all the same
+    assert process.wait(timeout=5) in STOPPED
+    assert process.stdout is not None
+    process.stdout.close()
