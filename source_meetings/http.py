@@ -426,7 +426,8 @@ class ApiRequester(HttpRequester):
     ``request_parameters`` and ``request_headers`` are as in the CDK's HttpRequester.
     ``records_in`` names the key whose value is the list of records (``data``); an empty text
     stands for any JSON object; absent, any JSON at all. ``more_in`` names the boolean that says
-    whether there is more. ``where`` is the provider's name in messages.
+    whether there is more, and ``id_in`` the id of an answer that is a single record. ``where`` is
+    the provider's name in messages.
     """
 
     name: str = ""
@@ -436,6 +437,7 @@ class ApiRequester(HttpRequester):
     request_headers: Mapping[str, Any] = field(default_factory=dict)
     records_in: str | None = None
     more_in: str | None = None
+    id_in: str | None = None
     where: str = "the provider"
 
     def __post_init__(self, parameters: Mapping[str, Any] | None) -> None:
@@ -472,6 +474,8 @@ class ApiRequester(HttpRequester):
             return f"'{self.records_in}' is not a list"
         if self.more_in and not isinstance(body.get(self.more_in), bool):
             return f"'{self.more_in}' is neither true nor false"
+        if self.id_in and not body.get(self.id_in):
+            return f"it has no '{self.id_in}'"
         return None
 
     @property

@@ -64,8 +64,9 @@ class Sync(SimpleRetriever):
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         super().__post_init__(parameters)
-        if isinstance(self.requester, ApiRequester):
-            self.requester.client.stream = self.name
+        for requester in vars(self).values():
+            if isinstance(requester, ApiRequester):
+                requester.client.stream = self.name
         self._failing = threading.Lock()
         self._failed = False
         self._unread: dict[int, StreamSlice] = {}

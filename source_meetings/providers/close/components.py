@@ -391,7 +391,11 @@ class MeetingsSync(Sync):
             ) from error
 
     def _read_batch(
-        self, ids: list[str], deleted: Mapping[str, Json], stream_slice: StreamSlice
+        self,
+        ids: list[str],
+        deleted: Mapping[str, Json],
+        stream_slice: StreamSlice,
+        once_more: bool = True,
     ) -> Iterator[Record]:
         response = self.ask({"_limit": str(PAGE_SIZE), "id__in": ",".join(ids)})
         if self._more(response) and len(ids) > 1:
@@ -405,13 +409,16 @@ class MeetingsSync(Sync):
         yield from self._emit(response, stream_slice, again=False)
         gone = [deleted[one] for one in ids if one in deleted and one not in there]
         yield from self._tombstones(gone, stream_slice)
-        missing = len([one for one in ids if one not in there and one not in deleted])
-        if missing:
+        missing = [one for one in ids if one not in there and one not in deleted]
+        if missing and once_more:
+            # Should the page have come short: no later sync would ask for these.
+            yield from self._read_batch(missing, {}, stream_slice, once_more=False)
+        elif missing:
             LOGGER.info(
                 "Stream %s: %d changed meetings are not shown to these credentials, and no event "
                 "says that they were deleted; they were left as they are.",
                 self.name,
-                missing,
+                len(missing),
             )
 
     def _tombstones(self, rows: Iterable[Json], stream_slice: StreamSlice) -> Iterator[Record]:

@@ -502,7 +502,7 @@ def _has_more(response: requests.Response) -> bool:
 
 
 def _is_short(response: requests.Response, page: int) -> bool:
-    """Whether a page has fewer rows than its own metadata promise; without any, whether it has none.
+    """Whether a page has fewer rows than its metadata promise, or none and no metadata.
 
     So what looks like the end, but may be a fault, is asked for twice.
     """

@@ -1,0 +1,247 @@
+"""Faults that pass, at several places of a first and of a later sync: nothing is lost."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sandbox import Sandbox
+from unit_tests.accounts import ACCOUNTS, Account
+from unit_tests.harness import Json, Output, Table, read
+
+API = r"/(api/v1|v2|calendars|meetings/export)"  # and not a token endpoint
+STREAMS = [(name, ACCOUNTS[name].streams[0]) for name in ACCOUNTS]
+HTML = "<!DOCTYPE html><html><body>502 Bad Gateway</body></html>"
+
+ANYWHERE: dict[str, Json] = {
+    "429 in seconds": {"kind": "status", "status": 429, "headers": {"Retry-After": "0"}},
+    "429 as a date": {
+        "kind": "status",
+        "status": 429,
+        "headers": {"Retry-After": "Mon, 01 Jun 2026 00:00:00 GMT"},
+        "body": HTML,
+        "content_type": "text/html",
+    },
+    **{str(status): {"kind": "status", "status": status} for status in (408, 425, 500, 504, 524)},
+    "502 as a page": {"kind": "html", "status": 502, "body": HTML},
+    "503 as a page": {"kind": "html", "status": 503, "body": HTML},
+    "503 without a body": {"kind": "status", "status": 503, "body": ""},
+    "dropped": {"kind": "drop"},
+    "dropped when done": {"kind": "drop", "processed": True},
+    "cut": {"kind": "cut"},
+    "half": {"kind": "half_json"},
+    "page for signing in": {"kind": "html", "status": 200},
+    "nothing": {"kind": "status", "status": 200, "body": ""},
+    "no content": {"kind": "status", "status": 204, "body": ""},
+    "null": {"kind": "body", "body": None},
+    "object": {"kind": "body", "body": {}},
+    "null inside": {"kind": "body", "body": {"data": None}},
+    "error inside": {"kind": "body", "body": {"error": "Internal server error", "code": 500}},
+    "redirect elsewhere": {"kind": "redirect", "location": "http://127.0.0.1:9/maintenance"},
+    "redirect to the http of another port": {"kind": "redirect", "location": "http://127.0.0.1/"},
+}
+
+
+class Copy:
+    """A table that is kept equal to an account."""
+
+    def __init__(self, account: Account, stream: str) -> None:
+        self.account = account
+        self.table = Table(stream)
+        self.state: list[Json] = []
+
+    def sync(self, **options: Any) -> Output:
+        config = {**self.account.config(), **options}
+        output = read(config, self.state, [self.table.stream])
+        assert output.exit_code == 0, output.errors
+        assert output.statuses == {self.table.stream: "COMPLETE"}
+        self.table.load(output)
+        self.state = output.last_states()
+        return output
+
+    def assert_equal_to_truth(self) -> None:
+        assert self.account.differences(self.table) == {"missing": [], "stale": [], "too many": []}
+
+
+def account_of(box: Sandbox, name: str, rows: int = 240) -> Account:
+    account = ACCOUNTS[name](box, seed=1)
+    box.highlevel.interval_ms = 50
+    box.expoplatform.page_cap = 50
+    account.generate(rows)
+    return account
+
+
+def change(account: Account, times: int = 60) -> None:
+    account.box.clock.advance(hours=2)
+    for _ in range(times):
+        account.change()
+
+
+def waits(output: Output) -> list[str]:
+    return [line for line in output.logs if "Waiting" in line]
+
+
+@functools.cache
+def clean_requests(name: str, stream: str) -> tuple[int, int]:
+    """How many requests a first and a later sync of an account take without faults."""
+    counts = []
+    with Sandbox(clock="2026-06-01T00:00:00Z") as box:
+        copy = Copy(account_of(box, name), stream)
+        for _ in range(2):
+            box.forget_requests()
+            copy.sync()
+            counts.append(len(box.requests))
+            change(copy.account)
+    return counts[0], counts[1]
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with Sandbox(clock="2026-06-01T00:00:00Z") as box:
+        yield box
+
+
+def spoilt_sync(copy: Copy, fault: Json, clean: int) -> Output:
+    """A sync whose first, middle and last request meet with a fault."""
+    box = copy.account.box
+    box.forget_requests()
+    for nth in (1, math.ceil(clean / 2) + 1, clean + 2):
+        box.fault(API, nth, **fault)
+    output = copy.sync()
+    # One more request for each of the three, and one line a path for what was waited for
+    assert len(box.requests) == clean + 3
+    said = [line.partition(" Waiting")[0] for line in waits(output)]
+    assert 1 <= len(said) == len(set(said))
+    assert all(copy.table.stream in line for line in said)
+    copy.assert_equal_to_truth()
+    return output
+
+
+@pytest.mark.parametrize(("name", "stream"), STREAMS, ids=lambda value: value)
+@pytest.mark.parametrize("fault", ANYWHERE)
+def test_a_fault_that_passes_loses_nothing_and_doubles_nothing(box, name, stream, fault):
+    # Given faults at the first, a middle and the last request of a first sync and of a later one
+    first, later = clean_requests(name, stream)
+    copy = Copy(account_of(box, name), stream)
+    spoilt_sync(copy, ANYWHERE[fault], first)
+    change(copy.account)
+    spoilt_sync(copy, ANYWHERE[fault], later)
+
+
+@pytest.mark.parametrize(("name", "stream"), STREAMS, ids=lambda value: value)
+def test_a_read_that_stalls_is_given_up_and_made_again(box, name, stream, monkeypatch):
+    monkeypatch.setenv("SOURCE_MEETINGS_PATIENCE", "0.01")
+    copy = Copy(account_of(box, name), stream)
+    for nth in (1, 3):
+        box.fault(API, nth, kind="stall", seconds=1.2)
+    output = copy.sync()
+    copy.assert_equal_to_truth()
+    assert "did not answer in time" in waits(output)[0]
+
+
+LATER_KINDS = [
+    ("close", "close_meetings", "/event/"),
+    ("close", "close_meetings", "id__in"),
+    ("close", "close_meetings", "date_created__gte"),
+    ("close", "close_meeting_transcripts", "/activity/meeting/acti"),
+    ("salesloft", "salesloft_meetings", "sort_by=updated_at"),
+    ("highlevel", "highlevel_calendar_events", "/calendars/$"),
+    ("highlevel", "highlevel_calendar_events", "/calendars/events"),
+    ("highlevel", "highlevel_appointments", "/appointments/"),
+    ("expoplatform", "expoplatform_meeting_participants", "[?&]created_from"),
+    ("expoplatform", "expoplatform_meeting_participants", "[?&]last_modified_from"),
+]
+
+
+@pytest.mark.parametrize("fault", ["half", "error inside", "503 as a page"])
+@pytest.mark.parametrize(("name", "stream", "kind"), LATER_KINDS)
+def test_every_kind_of_request_of_a_later_sync_is_made_again(box, name, stream, kind, fault):
+    rows = 40 if stream == "highlevel_appointments" else 240  # 100 requests in ten seconds
+    copy = Copy(account_of(box, name, rows), stream)
+    copy.sync()
+    change(copy.account)
+    box.fault(kind, 1, **ANYWHERE[fault])
+    box.fault(kind, 3, **ANYWHERE[fault])
+    output = copy.sync()
+    assert len(waits(output)) == 1
+    if stream == "close_meeting_transcripts":
+        truth = box.close.transcripts()
+        rows = copy.table.by_id()
+        for key in box.close.truth():  # deleted ones are told by close_meetings
+            assert (rows[key]["transcripts"] if key in rows else []) == truth.get(key, [])
+    else:
+        copy.assert_equal_to_truth()
+
+
+@pytest.mark.parametrize(
+    ("name", "headers", "body"),
+    [
+        ("close", {"RateLimit": "limit=100, remaining=0, reset=0.2"}, {"error": "slow down"}),
+        ("close", {"RateLimit": "limit=100; remaining=0; reset=0.2"}, {"error": "slow down"}),
+        ("close", {"RateLimit-Reset": "0.2"}, {"error": "slow down"}),
+        ("close", {}, {"error": {"rate_reset": 0.2, "message": "slow down"}}),
+        ("close", {}, {"error": "slow down", "rate_reset": "0.2"}),
+        (
+            "highlevel",
+            {
+                "X-RateLimit-Remaining": "0",
+                "X-RateLimit-Max": "100",
+                "X-RateLimit-Interval-Milliseconds": "200",
+                "X-RateLimit-Daily-Remaining": "1000",
+            },
+            {"statusCode": 429, "message": "Too Many Requests"},
+        ),
+    ],
+)
+def test_each_providers_own_way_to_say_when_is_understood(box, name, headers, body):
+    copy = Copy(account_of(box, name), ACCOUNTS[name].streams[0])
+    box.fault(API, 2, kind="status", status=429, headers=headers, body=body)
+    output = copy.sync()
+    copy.assert_equal_to_truth()
+    (line,) = waits(output)
+    assert 0.2 <= float(line.split("Waiting ")[1].split(" ")[0]) < 0.4
+
+
+def test_a_429_of_salesloft_is_waited_out_until_the_next_minute_of_its_clock(box):
+    box.clock.set("2026-06-01T00:00:59Z")
+    copy = Copy(account_of(box, "salesloft"), "salesloft_meetings")
+    headers = {"x-ratelimit-remaining-minute": "0", "x-ratelimit-endpoint-cost": "1"}
+    box.fault(API, 2, kind="status", status=429, headers=headers)
+    output = copy.sync()
+    copy.assert_equal_to_truth()
+    (line,) = waits(output)
+    assert 1 <= float(line.split("Waiting ")[1].split(" ")[0]) < 1.1
+
+
+@pytest.mark.parametrize("name", ["close", "expoplatform"])
+@pytest.mark.parametrize("headers", [{}, {"RateLimit": "limit=x, reset=soon", "Retry-After": "?"}])
+def test_a_429_that_says_nothing_of_use_is_waited_out_as_any_fault(box, name, headers):
+    copy = Copy(account_of(box, name), ACCOUNTS[name].streams[0])
+    box.fault(API, 2, 3, kind="status", status=429, headers=headers, body="\x00")
+    copy.sync()
+    copy.assert_equal_to_truth()
+
+
+SHORT = [
+    ("close", "id__in", 1),
+    ("salesloft", "created_at%5Bgte%5D", 2),
+    ("salesloft", "sort_by=updated_at", 1),
+    ("expoplatform", "page=2&", 1),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "nth"), SHORT)
+def test_a_page_that_comes_short_is_noticed_where_the_answer_tells(box, name, kind, nth):
+    # Given a page of a first or a later sync that lacks three rows, in answers that say how many
+    # there are or that were asked for by id
+    copy = Copy(account_of(box, name), ACCOUNTS[name].streams[0])
+    if kind in ("id__in", "sort_by=updated_at"):
+        copy.sync()
+        change(copy.account)
+    box.fault(kind, nth, kind="short_page", n=3)
+    copy.sync()
+    copy.assert_equal_to_truth()
