@@ -669,3 +669,31 @@ def test_a_base_url_may_end_in_what_people_copy_along(box, ending):
     odd["provider"]["base_url"] += ending
     assert len(read(odd).records()) == 1
     assert asked(box) == [whole()]
+
+
+def test_a_burst_of_changes_is_read_again_until_the_overlap_has_passed(box: Sandbox) -> None:
+    # Given six hundred rows that were changed just before a sync
+    box.expoplatform.generate(event_id=101, meetings=400)
+    table = Table(STREAM)
+    state = synced(box, table)
+    box.clock.advance(hours=1)
+    for meeting in sorted({row["meeting_id"] for row in box.expoplatform.truth().values()})[:300]:
+        box.expoplatform.edit(101, meeting, status="Confirmed")
+    box.clock.advance(seconds=30)
+    box.expoplatform.insert(101)
+    state = synced(box, table, state)
+    # When the next sync finds nothing new: it looks once more for what may have shown up late
+    box.clock.advance(minutes=5)
+    box.forget_requests()
+    state = synced(box, table, state)
+    again = asked(box)
+    box.forget_requests()
+    output = read(config(box), state)
+    # Then never again
+    assert len(asked(box)) == 2 < len(again)
+    assert len(output.records()) <= 5
+    # And changes are seen as ever
+    box.expoplatform.insert(101)
+    box.expoplatform.cancel(101, meeting)
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from source_meetings import timestamps
@@ -254,6 +254,8 @@ def test_modified_at_is_the_later_of_the_two_in_every_style(created, modified, s
 
 @given(st.dictionaries(st.text(max_size=12), JSON, max_size=6))
 def test_any_row_is_normalised_whole_or_refused(columns):
+    # Given no other spelling of the two ids that every row has
+    assume(not {snake_case(name).replace("_", "") for name in columns} & {"meetingid", "accountid"})
     raw = {**columns, **ROW}
     record = normalise(raw, 101)
     assert record["raw"] == raw

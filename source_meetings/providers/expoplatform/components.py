@@ -71,7 +71,9 @@ class ParticipantsSync(Sync):
 
     The state of an event has, for each of the two filters, ``…_from``, the moment up to which
     everything has been read, and ``…_seen``, the newest stamp on any row that was read. It is
-    taken over only when all passes of the event are through.
+    taken over only when all passes of the event are through. ``seen_at``: ExpoPlatform's clock when
+    those newest stamps were first seen; ``settled``: the overlap has passed since, and what may
+    still have shown up within it has been read.
 
     What may be promised: rows come by account, so a row on page 1 can change while page 5 is
     read, and page 5 can hold a newer stamp than that change has. So the newest stamp of a walk is
@@ -181,13 +183,18 @@ class ParticipantsSync(Sync):
         start = timestamps.parse_or_none(self.config.get("start_date"))
         newest: dict[str, datetime] = {}
         safe: dict[str, datetime | None] = {}
+        overlap = timedelta(seconds=1 if known.get("settled") else self.overlap_seconds)
+        clock: datetime | None = None
         emitted: dict[tuple[str, str], int] = {}
         passes: list[str | None] = [name for name in _PASSES if bounds.get(name)]
         for name in passes or [None]:
             bound = timestamps.parse(bounds[name]) if name else None
             first: Seen | None = None
-            for response, records in self._read_pass(event_id, name, bound, stream_slice):
+            for response, records in self._read_pass(
+                event_id, name, bound - overlap if bound else None, stream_slice
+            ):
                 on_page = Seen(limit=timestamps.server_time(response.headers))
+                clock = clock or on_page.limit
                 if known and bound and bound > on_page.limit + timedelta(days=1):
                     raise _StateAhead(timestamps.iso(on_page.limit))
                 for record in records:
@@ -205,7 +212,19 @@ class ParticipantsSync(Sync):
                     first = on_page
                     for filter_name in [name] if name else _PASSES:
                         safe[filter_name] = self._safe(filter_name, first, bound, known)
-        self._reached[str(event_id)] = self._event_state(known, safe, newest)
+        reached = self._event_state(known, safe, newest)
+        if reached and clock is not None:
+            reached |= self._settled(known, reached, clock)
+        self._reached[str(event_id)] = reached
+
+    def _settled(self, known: Json, reached: Json, clock: datetime) -> Json:
+        seen_at = _moment(known, "seen_at")
+        if seen_at is None or any(
+            known.get(_seen(name)) != reached[_seen(name)] for name in _PASSES
+        ):
+            return {"seen_at": timestamps.iso(clock)}
+        passed = clock - seen_at > timedelta(seconds=self.overlap_seconds)
+        return {"seen_at": known["seen_at"], "settled": bool(known.get("settled")) or passed}
 
     @staticmethod
     def _safe(
@@ -263,7 +282,6 @@ class ParticipantsSync(Sync):
         """
         params: dict[str, str] = {"event_id": str(event_id), **_BY_ACCOUNT}
         if filter_name and bound:
-            bound -= timedelta(seconds=self.overlap_seconds)
             params[filter_name] = str(max(0, int(bound.timestamp())))
         keys: set[tuple[str, str]] = set()
         before: set[tuple[str, str]] | None = None
