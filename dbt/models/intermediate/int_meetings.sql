@@ -108,7 +108,7 @@ highlevel as (
         connection,
         id as provider_meeting_id,
         title,
-        coalesce(description, notes) as description,
+        coalesce(nullif(description, ''), notes) as description,
         {{ meetings.one_of('appointment_status', {
             'scheduled': ['new', 'confirmed', 'active', 'booked'],
             'completed': ['showed', 'completed'],
