@@ -32,19 +32,21 @@ def connector_spec(providers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
             "properties": {
                 "provider": {
                     "title": "Provider",
-                    "description": "The system that the meetings are read from. One connection "
-                    "reads one account of one provider.",
+                    "description": "Where the meetings are read from. One connection reads one "
+                    "account of one provider.",
                     "type": "object",
+                    "display_type": "radio",
                     "order": 0,
                     "oneOf": list(providers.values()),
                 },
                 "start_date": {
                     "title": "Start date",
-                    "description": "Meetings that were last changed before this moment are left "
-                    "out (for HighLevel: meetings that start before it). Leave it empty to read "
-                    "everything.",
+                    "description": "Leave it empty to read everything. With a date, meetings that "
+                    "were last changed before it are left out (HighLevel: appointments that start "
+                    "before it, which also saves requests).",
                     "type": "string",
                     "format": "date-time",
+                    "always_show": True,
                     "order": 1,
                     "examples": ["2024-01-01T00:00:00Z"],
                     "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?"
@@ -53,8 +55,9 @@ def connector_spec(providers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
                 },
                 "num_workers": {
                     "title": "Number of workers",
-                    "description": "How many requests are made side by side. More is faster until "
-                    "the provider's rate limit is met.",
+                    "description": "How many requests are made side by side. Leave it empty for "
+                    "what suits the provider: 8, or 3 for ExpoPlatform. Choose fewer if other "
+                    "programs need the same rate limit.",
                     "type": "integer",
                     "minimum": 1,
                     "maximum": 40,

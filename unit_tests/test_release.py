@@ -1,0 +1,200 @@
+"""What is said in several places is said the same: versions, hosts, streams, settings, messages."""
+
+from __future__ import annotations
+
+import ast
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from source_meetings import __version__
+from source_meetings.source import manifest_of, providers, spec
+from unit_tests.harness import CURSORS, KEYS
+
+ROOT = Path(__file__).parent.parent
+METADATA: dict[str, Any] = yaml.safe_load((ROOT / "metadata.yaml").read_text())["data"]
+DOCUMENTATION = " ".join((ROOT / "docs" / "meetings.md").read_text().split())
+README = (ROOT / "README.md").read_text()
+MANIFESTS = {provider: manifest_of(provider) for provider in providers()}
+STREAMS = [name for name in sorted(MANIFESTS["close"]["schemas"]) if not name.startswith("_")]
+
+
+def found(pattern: str, path: str) -> str:
+    match = re.search(pattern, (ROOT / path).read_text(), re.MULTILINE)
+    assert match, f"{path} has nothing like {pattern}"
+    return match[1]
+
+
+def test_one_version_is_named_everywhere():
+    # Given where a version is named, the newest one where there are several
+    versions = {
+        "metadata.yaml": METADATA["dockerImageTag"],
+        "Dockerfile": found(r"^LABEL io\.airbyte\.version=(\S+)", "Dockerfile"),
+        "CHANGELOG.md": found(r"^## \[(\d\S*)\]", "CHANGELOG.md"),
+        "docs/meetings.md": found(r"^\| (\d+\.\d+\.\d+) \|", "docs/meetings.md"),
+    }
+    # Then it is the package's, from which setup.py takes it
+    assert versions == dict.fromkeys(versions, __version__)
+
+
+def test_one_release_date_is_named_everywhere():
+    dates = {
+        "CHANGELOG.md": found(r"^## \[\d\S*\] - (\S+)", "CHANGELOG.md"),
+        "docs/meetings.md": found(r"^\| \d+\.\d+\.\d+ \| (\S+)", "docs/meetings.md"),
+    }
+    assert dates == dict.fromkeys(dates, METADATA["releaseDate"])
+
+
+def test_one_name_and_one_base_image_are_named_everywhere():
+    assert found(r"^LABEL io\.airbyte\.name=(\S+)", "Dockerfile") == METADATA["dockerRepository"]
+    base = METADATA["connectorBuildOptions"]["baseImage"]
+    assert found(r"^ARG BASE_IMAGE=(\S+)", "Dockerfile") == base
+    assert re.fullmatch(r"\S+:[\w.]+@sha256:[0-9a-f]{64}", base)
+
+
+def test_the_allowed_hosts_are_those_that_the_manifests_ask():
+    # Given every default of a URL in the form, and ExpoPlatform's example
+    asked = set()
+    for option in spec()["connection_specification"]["properties"]["provider"]["oneOf"]:
+        for name in ("base_url", "token_url"):
+            url = option["properties"].get(name, {})
+            for example in [url["default"]] if "default" in url else url.get("examples", []):
+                asked.add(str(urlsplit(example).hostname))
+    # Then each is allowed, nothing else is, and the documentation names it
+    allowed = set(METADATA["allowedHosts"]["hosts"])
+    assert {re.sub(r"^[^.]+(?=\.expoplatform\.com$)", "*", host) for host in asked} == allowed
+    assert all(f"`{host}`" in DOCUMENTATION for host in allowed if "*" not in host)
+
+
+def properties(schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, value in schema.get("properties", {}).items():
+        yield name, value
+        yield from properties(value)
+    for option in schema.get("oneOf", []):
+        yield from properties(option)
+
+
+@pytest.mark.parametrize("provider", providers())
+def test_every_setting_that_a_person_fills_in_is_in_the_documentation(provider):
+    # Given the fields of the form, as the person sees them
+    form = spec()["connection_specification"]
+    option = next(
+        one
+        for one in form["properties"]["provider"]["oneOf"]
+        if one["properties"]["name"]["const"] == provider
+    )
+    shown = {
+        field["title"]
+        for schema in (option, form)
+        for name, field in [*schema["properties"].items(), *properties(option)]
+        if not field.get("airbyte_hidden") and name not in ("name", "auth_type", "provider")
+    }
+    # Then the page for people names each
+    missing = {title for title in shown if title.lower() not in DOCUMENTATION.lower()}
+    assert missing <= {"Authentication"}
+
+
+@pytest.mark.parametrize("provider", providers())
+def test_every_field_of_the_form_says_what_it_is(provider):
+    # Given the fields of a provider
+    manifest = MANIFESTS[provider]["spec"]["connection_specification"]
+    option = next(
+        one
+        for one in manifest["properties"]["provider"]["oneOf"]
+        if one["properties"]["name"]["const"] == provider
+    )
+    for name, field in properties(option):
+        # Then each has a title and, unless it only tells options apart, a description
+        assert field.get("title"), name
+        assert field.get("description") or "const" in field, name
+        # And a form that is asked for is told in words
+        assert ("pattern" in field) == ("pattern_descriptor" in field), name
+
+
+def test_the_streams_that_are_suggested_exist():
+    assert set(METADATA["suggestedStreams"]["streams"]) <= set(STREAMS)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_key_and_cursor_of_a_stream_are_told_as_they_are(stream):
+    # Given the rows of the tables of streams
+    key = ", ".join(f"`{name}`" for name in KEYS.get(stream, ("id",)))
+    cursor = f"`{CURSORS[stream]}`" if stream in CURSORS else "–"
+    (row,) = (
+        line
+        for line in Path("docs/meetings.md").read_text().splitlines()
+        if line.startswith(f"| `{stream}` |")
+    )
+    # Then the documentation tells the stream's own key and cursor, and the README names it
+    assert [cell.strip() for cell in row.split("|")[2:4]] == [key, cursor]
+    assert f"`{stream}`" in README
+
+
+MESSAGE_MAKERS = {
+    "unexpected",
+    "AirbyteTracedException",
+    "AirbyteConnectionStatus",
+    "Attempt",
+    "ScanInstead",
+    "UnknownShape",
+    "UnreadableWindow",
+    "_config_error",
+    "_refusal",
+    "warning",
+}
+MESSAGE_NAMES = {"message", "words", "problem", "cure"}
+
+
+def fragments(node: ast.AST) -> Iterator[str]:
+    """The words of a message between its values."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            yield from re.split(r"%[sd]|\.\d*f\b", part.value)
+
+
+def messages_of_code() -> Iterator[tuple[str, str]]:
+    for path in sorted((ROOT / "source_meetings").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            parts: list[ast.AST] = []
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                if name in MESSAGE_MAKERS:
+                    told = [one.value for one in node.keywords if one.arg == "message"]
+                    parts = [*node.args, *told]
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                parts = [node.value] if node.targets[0].id in MESSAGE_NAMES else []
+            for part in parts:
+                yield from ((path.name, text) for text in fragments(part))
+
+
+def messages_of_manifests() -> Iterator[tuple[str, str]]:
+    for provider, manifest in MANIFESTS.items():
+        for error in manifest["definitions"]["error_filters"].values():
+            words = error["error_message"]
+            quoted = words.split("'")[1::2] if words.startswith("{{") else None
+            for text in quoted or re.split(r"\{\{.*?\}\}|\{event_id\}", words):
+                yield provider, text
+
+
+def test_every_message_is_in_the_documentation():
+    # Given the words of every message that a person can be shown, without the values in them
+    shown = [*messages_of_code(), *messages_of_manifests()]
+    texts = {(where, " ".join(text.split())) for where, text in shown}
+    sentences = {(where, text) for where, text in texts if len(text) > 25 and " " in text}
+    assert len(sentences) > 60
+    # Then the documentation has them, with their meaning and cure
+    told = DOCUMENTATION.replace("`", "")
+    assert {(where, text) for where, text in sentences if text.strip(" .:;()") not in told} == set()
+
+
+def test_the_icon_is_a_square_drawing_of_our_own():
+    icon = ElementTree.parse(ROOT / METADATA["icon"]).getroot()
+    left, top, width, height = map(float, icon.attrib["viewBox"].split())
+    assert (left, top) == (0, 0) and width == height
+    assert not [one for one in icon.iter() if one.tag.endswith(("image", "use", "text"))]
