@@ -35,6 +35,7 @@ from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings.credentials import ProviderAuthenticator
+from source_meetings.progress import Progress
 from source_meetings.waits import (
     back_off_seconds,
     jitter_seconds,
@@ -118,6 +119,7 @@ class ApiClient(HttpClient):
         self._shape_problem = shape_problem
         self._where = where
         self.stream = self._name
+        self.progress = Progress(self._name)
         self.max_tries = (self._error_handler.max_retries or 0) + 1
         self.max_tries_while_rate_limited = max(self.max_tries, _MOST_TRIES_WHILE_RATE_LIMITED)
         self.max_seconds = float(self._error_handler.max_time or 600)
@@ -187,6 +189,7 @@ class ApiClient(HttpClient):
                 tries + 1,
                 most,
             )
+            self.progress.waited(wait)
             time.sleep(wait)
             if isinstance(auth, ProviderAuthenticator):
                 auth(request)
@@ -263,6 +266,7 @@ class ApiClient(HttpClient):
         """
         connect, read, whole = self.time_outs
         started = time.monotonic()
+        self.progress.request()
         response: Any = self._session.send(
             request,
             **{
@@ -272,6 +276,8 @@ class ApiClient(HttpClient):
                 "stream": True,
             },
         )
+        # What is over was spent before the request left: for the budget of the manifest.
+        self.progress.waited(time.monotonic() - started - response.elapsed.total_seconds())
         pieces: list[bytes] = []
         try:
             # Already read where the answer is a redirect.

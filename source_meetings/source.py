@@ -18,6 +18,7 @@ from airbyte_cdk.models import (
     AirbyteConnectionStatus,
     AirbyteMessage,
     AirbyteStateMessage,
+    AirbyteStreamStatus,
     ConfiguredAirbyteCatalog,
     FailureType,
     Status,
@@ -45,6 +46,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from source_meetings.config import connector_spec, validate
 from source_meetings.credentials import ConnectionConfig
 from source_meetings.http import ApiRequester
+from source_meetings.progress import Progress, reported
 from source_meetings.sync import Sync, SyncCursor
 
 LOGGER = logging.getLogger("airbyte.source_meetings")
@@ -126,6 +128,7 @@ class SourceMeetings(ConcurrentDeclarativeSource):
             config = ConnectionConfig(config, config_path)
         provider = config["provider"]["name"] if config else providers()[0]
         self._catalog = catalog
+        self._progress: dict[str, Progress] = {}
         super().__init__(
             catalog=catalog, config=config, state=state, source_config=manifest_of(provider)
         )
@@ -140,20 +143,24 @@ class SourceMeetings(ConcurrentDeclarativeSource):
 
     def streams(self, config: Mapping[str, Any]) -> list[AbstractStream]:
         """Return the provider's streams, each ``Sync`` with the cursor that saves its state."""
-        return [self._with_own_cursor(stream) for stream in super().streams(config)]
+        return [self._with_own_parts(stream) for stream in super().streams(config)]
 
-    def _with_own_cursor(self, stream: AbstractStream) -> AbstractStream:
-        """Put a SyncCursor where the CDK has no place for one.
+    def _with_own_parts(self, stream: AbstractStream) -> AbstractStream:
+        """Put a Progress, and a SyncCursor, where the CDK has no place for one.
 
         ``CustomIncrementalSync`` is gone from the declarative schema, so the finished stream is
         taken apart here, and nowhere else.
         """
+        progress = self._progress.setdefault(stream.name, Progress(stream.name))
         if not isinstance(stream, DefaultStream):
             return stream
         generator = stream._stream_partition_generator
         if not isinstance(generator, StreamSlicerPartitionGenerator):
             return stream
         sync = generator._partition_factory._retriever
+        for requester in vars(sync).values():
+            if isinstance(requester, ApiRequester):
+                requester.client.progress = progress
         if not isinstance(sync, Sync):
             return stream
         cursor = SyncCursor(
@@ -162,6 +169,7 @@ class SourceMeetings(ConcurrentDeclarativeSource):
             full_refresh=self._is_full_refresh(stream.name),
             state_manager=self._connector_state_manager,
             messages=self._message_repository,
+            progress=progress,
         )
         generator._stream_slicer = cursor
         stream._cursor = cursor
@@ -183,6 +191,7 @@ class SourceMeetings(ConcurrentDeclarativeSource):
         state: list[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
         """Read the catalog's streams; a stream that this provider lacks is refused first."""
+        self._progress = {}
         known = {stream.name for stream in self.streams(self._config)}
         unknown = [
             stream.stream.name for stream in catalog.streams if stream.stream.name not in known
@@ -197,7 +206,21 @@ class SourceMeetings(ConcurrentDeclarativeSource):
                 message=message, internal_message=message, failure_type=FailureType.config_error
             )
         self._say_what_state_is_left_alone(known, state or [])
-        yield from super().read(logger, config, catalog, state)
+        with reported(self._progress):
+            for line in super().read(logger, config, catalog, state):
+                self._follow(line)
+                yield line
+
+    def _follow(self, message: AirbyteMessage) -> None:
+        """Let the progress of a stream know what is printed of it."""
+        if message.record is not None:
+            self._progress[message.record.stream].rows += 1
+        elif message.trace is not None and (now := message.trace.stream_status) is not None:
+            progress = self._progress[now.stream_descriptor.name]
+            if now.status == AirbyteStreamStatus.STARTED:
+                progress.begin()
+            elif now.status != AirbyteStreamStatus.RUNNING:
+                progress.end(whole=now.status == AirbyteStreamStatus.COMPLETE)
 
     def _say_what_state_is_left_alone(
         self, known: set[str], states: list[AirbyteStateMessage]

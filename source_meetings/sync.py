@@ -14,6 +14,7 @@ cursor value that another reader could take for a watermark.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from abc import abstractmethod
@@ -34,10 +35,13 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings import timestamps
 from source_meetings.http import ApiRequester, answer
+from source_meetings.progress import Progress
 
 LOGGER = logging.getLogger("airbyte.source_meetings")
 
 Json = dict[str, Any]
+
+_SLICES_LEFT_PER_STATE = 50  # a state lists them all, so one for each of thousands is too much
 
 
 class ScanInstead(Exception):
@@ -193,6 +197,10 @@ def make_slice(values: Mapping[str, Any], **extra: Any) -> StreamSlice:
     return StreamSlice(partition={}, cursor_slice=dict(values), extra_fields=extra)
 
 
+def _text(values: Json) -> str:
+    return json.dumps(values, sort_keys=True)
+
+
 class SyncCursor(Cursor):
     """Cuts a stream into its ``Sync``'s slices and saves a state as they are finished."""
 
@@ -203,11 +211,13 @@ class SyncCursor(Cursor):
         full_refresh: bool,
         state_manager: ConnectorStateManager,
         messages: MessageRepository,
+        progress: Progress,
     ) -> None:
         self._sync = sync
         self._name = stream_name
         self._manager = state_manager
         self._messages = messages
+        self._progress = progress
         self._lock = threading.Lock()
         self._emitting = threading.Lock()  # states leave in the order in which they were taken
         self.cursor_field = CursorField(sync.cursor_field)
@@ -218,7 +228,8 @@ class SyncCursor(Cursor):
             given = {}
         self._given = given
         self._complete: Json | None = None
-        self._pending: list[Json] | None = None
+        self._pending: dict[str, Json] | None = None
+        self._read_since_saved = 0
         self._open = 0
         self._planned = False
         self._has_changes = False
@@ -230,7 +241,7 @@ class SyncCursor(Cursor):
 
     def _current_state(self) -> Json:
         if self._pending:
-            return {"scan": {"then": self._complete, "pending": list(self._pending)}}
+            return {"scan": {"then": self._complete, "pending": list(self._pending.values())}}
         if self._complete is None:
             return self._given
         if self._has_changes and self._planned and not self._open:
@@ -253,6 +264,7 @@ class SyncCursor(Cursor):
             return
         with self._lock:
             self._planned = True
+            self._progress.slices_are(self._open)
 
     def _plan(self) -> Iterator[StreamSlice]:
         resumed = self._resumable_scan()
@@ -289,7 +301,9 @@ class SyncCursor(Cursor):
 
     def _scan(self, state: Json, pending: list[Json]) -> Iterator[StreamSlice]:
         with self._lock:
-            self._complete, self._pending = state, list(pending)
+            self._complete = state
+            self._pending = {_text(values): values for values in pending}
+        self._progress.slices_are(len(pending))
         self._emit()
         yield from (make_slice(values) for values in pending)
 
@@ -325,12 +339,15 @@ class SyncCursor(Cursor):
             values = (
                 dict(stream_slice.cursor_slice) if isinstance(stream_slice, StreamSlice) else {}
             )
-            scanned = self._pending is not None and values in self._pending
-            if scanned and self._pending is not None:
-                self._pending.remove(values)
+            self._progress.slice_done()
             if self._complete is not None:
                 self._complete = self._sync.state_after_slice(self._complete, values)
-        if scanned:
+            due = False
+            if self._pending is not None and self._pending.pop(_text(values), None) is not None:
+                self._read_since_saved += 1
+                due = self._read_since_saved > len(self._pending) // _SLICES_LEFT_PER_STATE
+                self._read_since_saved = 0 if due else self._read_since_saved
+        if due:
             self._emit()
 
     def ensure_at_least_one_state_emitted(self) -> None:
