@@ -11,6 +11,7 @@ session, the call-rate budget, the interpolation of the manifest's options and i
 # CDK asks every component for its type hints.
 import json
 import logging
+import math
 import re
 import threading
 import time
@@ -69,10 +70,15 @@ def answer(response: requests.Response) -> Any:
 
 
 def parse_json(content: bytes) -> Any:
-    """Return the value of a JSON text; raises ValueError when it is not whole.
+    """Return the value of a JSON text.
 
-    orjson refuses lone surrogates and very deep nesting and rounds integers beyond 64 bits;
-    providers send what people typed, so the standard library has the second say.
+    orjson refuses half characters and deep nesting, and rounds integers beyond 64 bits; providers
+    send what people typed, so the standard library has the second say. Half a character (a lone
+    surrogate) becomes U+FFFD, for no encoding could carry it to a destination. Of two equal keys
+    the last one counts.
+
+    Raises ValueError when the text is not whole, nested too deeply, or holds a number that is none
+    (NaN) or is beyond all floating-point numbers.
     """
     if not _HUGE_INTEGER.search(content):
         try:
@@ -80,11 +86,30 @@ def parse_json(content: bytes) -> Any:
         except orjson.JSONDecodeError:
             pass
     try:
-        return json.loads(content)
+        value = json.loads(content, parse_float=_finite, parse_constant=_finite)
+        return _with_whole_characters(value)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number that cannot be stored")
+    return number
+
+
+def _with_whole_characters(value: Any) -> Any:
+    if isinstance(value, str):
+        return _HALF_CHARACTER.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_with_whole_characters(one) for one in value]
+    if isinstance(value, dict):
+        return {_with_whole_characters(key): _with_whole_characters(value[key]) for key in value}
+    return value
+
+
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _HUGE_INTEGER = re.compile(rb"(?<![\d.\"eE+-])-?\d{19,}(?![\d.eE])")
 
 

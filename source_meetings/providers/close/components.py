@@ -22,6 +22,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
@@ -678,7 +679,10 @@ def _digest(row: Any) -> bytes:
 
     Among 10,000 rows of the window, a change is overlooked once in 28 billion changes.
     """
-    text = orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
+    try:
+        text = orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # an integer beyond 64 bits, or nested deeply
+        text = json.dumps(row, sort_keys=True).encode("ascii")
     return hashlib.blake2b(text, digest_size=_DIGEST_BYTES).digest()
 
 
