@@ -172,6 +172,38 @@ def test_other_calendars_in_the_configuration_mean_reading_everything_again(box)
     assert_equal_to_truth(box, table)
 
 
+@pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
+def test_a_calendar_that_becomes_visible_is_read_whole_however_old_its_events(box, stream):
+    # Given a calendar that the token could not see at the first sync
+    side = box.highlevel
+    side.generate(count=20, calendars=2)
+    hidden = side.add_calendar()
+    old = side.insert(calendarId=hidden, startTime="2026-06-05T10:00:00Z")
+    side.events[old]["dateUpdated"] = "2026-01-01T00:00:00.000Z"
+    row = side.calendars.pop(hidden)
+    table, state = first_sync(box, stream)
+    # When
+    side.calendars[hidden] = row
+    output = synced(box, table, state)
+    # Then
+    assert ids(output) == [old]
+    assert ids(synced(box, table, output.last_states())) == []
+
+
+def test_a_calendar_that_is_deleted_after_it_was_listed_is_skipped(box):
+    # Given an API that knows nothing of calendars that are not there
+    side = box.highlevel
+    side.generate(count=40, calendars=4)
+    doomed = list(side.calendars)[2]
+    box.fault(f"calendarId={doomed}", 1, 99, kind="status", status=404)
+    box.before(f"calendarId={doomed}", 1, lambda: side.calendars.pop(doomed))
+    # When
+    table, _ = first_sync(box)
+    # Then
+    truth = side.truth()
+    assert set(table.by_id()) == {id for id in truth if truth[id]["calendarId"] != doomed}
+
+
 def test_a_wider_look_ahead_and_an_earlier_start_date_show_what_lay_outside(box):
     side = box.highlevel
     side.generate(count=20, calendars=2)

@@ -22,7 +22,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from http import HTTPStatus
@@ -226,12 +226,15 @@ class Pass:
     fingerprints are saved (at most ``_MOST_FINGERPRINTS``), so that they are not emitted twice.
 
     Rows that start outside of ``known``, the range that the pass before has read, are new whatever
-    their stamp: time has moved on, or the configuration has changed.
+    their stamp: time has moved on, or the configuration has changed. So are the rows of a calendar
+    that is not among ``calendars_before``: it may have become visible long after they were made.
     """
 
     read_from: int
     read_to: int
     scope: str
+    calendars: list[str] = field(default_factory=list)
+    calendars_before: list[str] | None = None  # None: a state that does not tell
     bound: datetime | None = None  # None: everything is new
     newest_before: datetime = _EPOCH
     known: tuple[int, int] | None = None
@@ -260,8 +263,11 @@ class Pass:
         self.next_bound = self.newest.replace(microsecond=0)
         return self.newest > _EPOCH
 
-    def take(self, response: requests.Response, emitted: dict[str, str]) -> list[Json]:
+    def take(
+        self, response: requests.Response, calendar: str, emitted: dict[str, str]
+    ) -> list[Json]:
         """Return the rows of an answer that are new; ``emitted`` is the calendar's, id to print."""
+        new_calendar = self.calendars_before is not None and calendar not in self.calendars_before
         rows = _events(response)
         stamps = [_stamp(row) for row in rows]
         new: list[Json] = []
@@ -272,7 +278,7 @@ class Pass:
                 recent[print_] = stamp
             if emitted.get(str(row.get("id"))) == print_:
                 continue  # windows overlap
-            if self._is_new(row, stamp, print_):
+            if new_calendar or self._is_new(row, stamp, print_):
                 emitted[str(row.get("id"))] = print_
                 new.append(row)
         with self.lock:
@@ -310,6 +316,7 @@ class Pass:
                 "read_to": self.read_to,
                 "rows_of_largest_calendar": self.largest,
                 "scope": self.scope,
+                "calendars": self.calendars,
             }
 
 
@@ -344,7 +351,7 @@ class EventsSync(Sync):
 
     def begin_scan(self, since: Json | None) -> tuple[Json, Iterable[Json]]:
         calendars, now = self._calendars()
-        reading = Pass(self._start_date(), self._end(now), self._scope())
+        reading = Pass(self._start_date(), self._end(now), self._scope(), calendars)
         self._ask_first(reading, calendars)
         self._scan_pass, self._scan_state = reading, reading.state(self.cursor_field)
         slices = self._scan_slices(reading, calendars)
@@ -364,10 +371,13 @@ class EventsSync(Sync):
         known = (state.get("read_from"), state.get("read_to"))
         rows = state.get("rows_of_largest_calendar")
         prints = state.get("emitted")
+        before = state.get("calendars")
         reading = Pass(
             self._start_of_changes(bound, now),
             self._end(now),
             state["scope"],
+            calendars,
+            calendars_before=before if isinstance(before, list) else None,
             bound=bound,
             newest_before=min(now, timestamps.parse_or_none(state.get("newest")) or bound),
             known=known if all(isinstance(edge, int) for edge in known) else (0, 0),  # type: ignore[arg-type]
@@ -452,7 +462,8 @@ class EventsSync(Sync):
         reading: Pass = stream_slice.extra_fields.get("reading") or scan
         emitted: dict[str, str] = {}
         for response in self._windows(reading, str(values["calendarId"]), start, end):
-            response.meetings_answer = {"events": reading.take(response, emitted)}  # type: ignore[attr-defined]
+            new = reading.take(response, str(values["calendarId"]), emitted)
+            response.meetings_answer = {"events": new}  # type: ignore[attr-defined]
             yield from self.records(response, stream_slice)
         self._slice_done(reading)
 
@@ -534,7 +545,7 @@ class EventsSync(Sync):
 
     def _events_between(self, calendar: str, start: int, end: int) -> requests.Response:
         window = {"calendarId": calendar, "startTime": str(start), "endTime": str(end)}
-        response = self._get(None, window)
+        response = self._get(None, window, gone=lambda: self._is_gone(calendar))
         for row in _events(response):
             if not isinstance(row, dict) or not row.get("id"):
                 raise self.unexpected(
@@ -543,10 +554,27 @@ class EventsSync(Sync):
                 )
         return response
 
-    def _get(self, path: str | None, params: Mapping[str, str]) -> requests.Response:
+    def _is_gone(self, calendar: str) -> bool:
+        """Whether a calendar that was listed at first is not any more: deleted, with its events."""
+        if calendar in (self.config["provider"].get("calendar_ids") or []):
+            return False
+        listed, _ = self._calendars()
+        if calendar in listed:
+            return False
+        LOGGER.info("Stream %s: calendar %s was deleted meanwhile; skipped.", self.name, calendar)
+        return True
+
+    def _get(
+        self,
+        path: str | None,
+        params: Mapping[str, str],
+        gone: Callable[[], bool] = lambda: False,
+    ) -> requests.Response:
         location = {"locationId": self.config["provider"]["location_id"]}
         response = self.ask({**location, **params}, path=path)
-        if answer(response) is None:
+        if answer(response) is None and gone():
+            response.meetings_answer = {}  # type: ignore[attr-defined]
+        elif answer(response) is None:
             raise _config_error(
                 f"HighLevel, {self.name}: there is no such calendar or endpoint (404). Check "
                 "provider.calendar_ids, and leave base_url at its default."
@@ -587,7 +615,7 @@ class AppointmentsSync(EventsSync):
             emitted: dict[str, str] = {}
             windows = self._windows(reading, calendar, reading.read_from, reading.read_to)
             for response in windows:
-                for row in reading.take(response, emitted):
+                for row in reading.take(response, calendar, emitted):
                     start = _start(row)
                     starts[str(row["id"])] = reading.read_from if start is None else start
             ids = sorted(starts, key=lambda id: (starts[id], id))
