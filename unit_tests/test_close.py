@@ -588,6 +588,16 @@ def test_a_row_that_does_not_say_whether_it_was_recorded_is_asked_for(box: Sandb
     assert meeting in transcripts_of(table)
 
 
+def test_an_answer_that_is_no_meeting_is_asked_for_again(box: Sandbox) -> None:
+    # Given
+    box.close.generate(count=100)
+    box.fault("activity/meeting/acti", 1, kind="body", body={})
+    # When
+    table, _ = first_sync(box, TRANSCRIPTS)
+    # Then
+    assert set(transcripts_of(table)) == set(box.close.transcripts())
+
+
 def test_a_meeting_deleted_before_its_transcript_is_read_is_left_out(box: Sandbox) -> None:
     # Given
     box.close.generate(count=100)

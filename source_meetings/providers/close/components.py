@@ -45,7 +45,7 @@ from airbyte_cdk.sources.declarative.transformations import RecordTransformation
 from airbyte_cdk.sources.types import Record, StreamSlice
 
 from source_meetings import timestamps
-from source_meetings.http import answer, parse_json
+from source_meetings.http import ApiRequester, answer, parse_json
 from source_meetings.providers.close.windows import (
     PAGE_SIZE,
     Density,
@@ -541,6 +541,14 @@ class TranscriptsSync(MeetingsSync):
         if meeting.get("id") != meeting_id:
             raise self.unexpected("Close answered with another meeting than was asked for.")
         return meeting
+
+
+@dataclass
+class MeetingRequester(ApiRequester):
+    """Asks again for an answer that is no meeting before it is refused."""
+
+    def shape_problem(self, body: Any, path: str) -> str | None:
+        return super().shape_problem(body, path) or (None if body.get("id") else "it has no id")
 
 
 @dataclass
