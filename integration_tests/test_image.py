@@ -128,7 +128,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield Engine(IMAGE, environment, folder)
     finally:
         stand_in.stdin.close()
-        assert stand_in.wait(timeout=60) == 0
+        assert stand_in.wait(timeout=300) == 0
         assert str(folder) not in Path("/proc/mounts").read_text()
 
 
@@ -164,10 +164,9 @@ def build(folder: Path, environment: dict[str, str]) -> None:
     ignored = shutil.ignore_patterns(".*", "secrets", "__pycache__", "*.egg-info", "build")
     shutil.copytree(ROOT, checkout, ignore=ignored)
     shutil.copy(ROOT / ".dockerignore", checkout)
-    places = ["", "secrets", "source_meetings", "source_meetings/providers/close", "schemas"]
-    for place in places:
+    for place in ("", "secrets", "source_meetings", "source_meetings/providers/close", "schemas"):
         (checkout / place).mkdir(exist_ok=True)
-        for name in ("config.json", ".env", "state.json", "notes.txt"):
+        for name in (".env", "config.txt", "state.jsonl"):
             (checkout / place / name).write_text(DECOY)
     # The build may download: it needs to know which certificates, and which index, pip uses here.
     settings = subprocess.run(
@@ -178,7 +177,7 @@ def build(folder: Path, environment: dict[str, str]) -> None:
     pip += [f"{name} = {url}" for name, url in index]
     (folder / "pip.conf").write_text("\n".join(pip))
     certificates = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
-    options = ["--quiet", "--pull=never", "--network=host"]
+    options = ["--quiet", "--pull=never", "--layers=false", "--network=host"]
     options += ["--build-arg", "BASE_IMAGE=localhost/stand-in-base"]
     options += ["-v", f"{certificates}:/etc/ssl/certs/ca-certificates.crt:ro"]
     options += ["-v", f"{folder}/pip.conf:/etc/pip.conf:ro"]

@@ -44,8 +44,8 @@ docker="$folder/bin/docker"
 clean_up() {
     trap - EXIT HUP INT TERM
     "$docker" rm --force --all >/dev/null 2>&1 || true
-    "$docker" system reset --force >/dev/null 2>&1 || true
-    umount "$folder/podman/graph/overlay" 2>/dev/null || true
+    # The innermost first
+    cut -d" " -f2 /proc/mounts | grep "^$folder/" | sort -r | xargs -r umount || true
     rm -rf --one-file-system "$folder/podman" "$folder/bin"
 }
 trap clean_up EXIT
