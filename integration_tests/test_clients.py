@@ -1,7 +1,6 @@
 """Real clients read the connector: PyAirbyte and dlt, as the examples use them, and the CDK's own.
 
-The clients' environment comes from `make clients`. Without it these tests are skipped; with
-REQUIRE_ALL=1 they fail.
+The clients' environment comes from `make clients`.
 """
 
 from __future__ import annotations
@@ -36,13 +35,6 @@ SCHEMAS = {path.stem: json.loads(path.read_text()) for path in CHECKOUT.glob("sc
 TOKEN_USES = {"close": 40, "highlevel": 15, "salesloft": 3}
 
 Tables = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def clients() -> None:
-    if not CLIENTS.exists():
-        reason = "PyAirbyte and dlt are not installed: make clients"
-        pytest.fail(reason) if os.environ.get("REQUIRE_ALL") == "1" else pytest.skip(reason)
 
 
 @pytest.fixture(params=ACCOUNTS)

@@ -4,6 +4,9 @@ sandbox: https://github.com/airbytehq/airbyte-python-cdk/tree/main/airbyte_cdk/t
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from airbyte_cdk.test.models import ConnectorTestScenario
 from airbyte_cdk.test.models.scenario import ScenarioCommand
@@ -105,3 +108,18 @@ def test_a_state_from_the_future_is_not_trusted(account, box):
     whole = read(account.config(box))
     assert len(output.records()) == len(whole.records())
     assert "2999" not in str(output.last_states())
+
+
+def test_the_metadata_follow_airbyte_s_published_model(clients):
+    # Given metadata.yaml, and the model of https://pypi.org/project/airbyte-connector-models/
+    code = """if True:
+        import sys, yaml
+        from airbyte_connector_models.metadata.v0.connector_metadata_definition_v0 import (
+            ConnectorMetadataDefinitionV0,
+        )
+        ConnectorMetadataDefinitionV0.model_validate(yaml.safe_load(sys.stdin))"""
+    # When it is loaded with the model, which knows every key that there is
+    metadata = (Path(__file__).parent.parent / "metadata.yaml").read_text()
+    done = subprocess.run([clients, "-c", code], input=metadata, capture_output=True, text=True)
+    # Then it fits
+    assert done.returncode == 0, done.stderr
