@@ -198,3 +198,21 @@ def test_the_icon_is_a_square_drawing_of_our_own():
     left, top, width, height = map(float, icon.attrib["viewBox"].split())
     assert (left, top) == (0, 0) and width == height
     assert not [one for one in icon.iter() if one.tag.endswith(("image", "use", "text"))]
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{one.name}" for one in (ROOT / "docs").glob("*.md"))]
+)
+def test_links_within_the_repository_lead_somewhere(page):
+    # Given the links of a page that are no web addresses
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        linked = (ROOT / page).parent / path if path else ROOT / page
+        # Then the file is there, and has the heading
+        assert linked.exists(), target
+        headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE) if anchor else []
+        anchors = {
+            re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings
+        }
+        assert not anchor or anchor in anchors, target
