@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -30,11 +31,14 @@ from airbyte_cdk.models import (
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
 _LOCK = threading.RLock()
+_LINE_ENDS = re.compile("[\u0085\u2028\u2029]")  # to JSON they are none, to many a reader they are
 _PATIENCE_SECONDS = 3.0  # for a reader that does not take the line that is being written
 
 
 def write_line(line: str) -> None:
     """Write one line; everything but a record is on its way to the reader when this returns."""
+    if not line.isascii():
+        line = _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
     with _LOCK:
         try:
             sys.stdout.write(f"{line}\n")

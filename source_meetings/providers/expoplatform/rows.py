@@ -95,7 +95,8 @@ class Moment:
     @property
     def at_the_earliest(self) -> datetime:
         """The earliest point in time that can be meant, whatever the zone: for watermarks."""
-        return self.at if self.zoned else self.at - _FURTHEST_ZONE
+        ancient = self.at < _EPOCH  # no watermark, and maybe the first day of the calendar
+        return self.at if self.zoned or ancient else self.at - _FURTHEST_ZONE
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,8 @@ class MeetingsSync(Sync):
         """
         oldest = self._page({**_OLDEST_FIRST, **_COUNTED, **_deleted(cancelled)}, page=1, size=1)
         rows = rows_of(oldest, "data")
+        if not rows and _has_more(oldest):
+            raise self.unexpected("Salesloft answers with an empty page that says there is more.")
         if not rows:
             return []
         first, last = self._moment(rows[0], "created_at"), timestamps.server_time(oldest.headers)
