@@ -18,5 +18,5 @@ class PointInTime(UserDefinedType[object]):
 
 
 def keep_time_zones() -> None:
-    """From now on PyAirbyte makes columns with a time zone. Tables that are there stay as they are."""
+    """From now on PyAirbyte makes columns with a time zone; tables that exist stay as they are."""
     types.CONVERSION_MAP["timestamp_with_timezone"] = PointInTime

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ PROVIDERS = ("close", "expoplatform", "highlevel", "salesloft")
 
 Json = dict[str, Any]
 
+pytestmark = pytest.mark.xdist_group("dbt")  # they share a process
+
 
 def missing(reason: str) -> None:
     pytest.fail(reason) if os.environ.get("REQUIRE_ALL") == "1" else pytest.skip(reason)
@@ -50,60 +52,71 @@ def clients() -> None:
 
 
 class Warehouse:
-    """`variables`: how the clients find it. `sync` reads the accounts into its raw tables."""
+    """A process of the clients and the warehouse that `variables` lead it to.
 
-    kind: str
-    variables: dict[str, str]
+    `sync` reads the accounts into the schema `raw`; dbt makes its models in `unified`.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    kind = "duckdb"
 
-    def sync(self, box: Sandbox) -> None:
-        raise NotImplementedError
+    def __init__(self, folder: Path, variables: Mapping[str, str] | None = None) -> None:
+        self._log = folder / "log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [CLIENTS / "python", WAREHOUSE],
+                cwd=CHECKOUT / "dbt",
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={
+                    **os.environ,
+                    "AIRBYTE_OFFLINE_MODE": "1",
+                    "DO_NOT_TRACK": "1",
+                    "AIRBYTE_PROJECT_DIR": str(folder),
+                    "AIRBYTE_LOGGING_ROOT": str(folder / "logs"),
+                    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+                    "DBT_TARGET_PATH": str(folder / "target"),
+                    "DBT_LOG_PATH": str(folder / "logs"),
+                    "MEETINGS_SCHEMA": "unified",
+                    "MEETINGS_DUCKDB": str(folder / "meetings.duckdb"),
+                    **(variables or {}),
+                },
+            )
 
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            **self.variables,
-            "MEETINGS_SCHEMA": "unified",
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-            "DBT_TARGET_PATH": str(self.folder / "target"),
-            "DBT_LOG_PATH": str(self.folder / "logs"),
-        }
+    def __enter__(self) -> Warehouse:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def ask(self, command: str, *arguments: Any) -> Any:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps([command, *arguments]) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        outcome = json.loads(line or '{"failed": "it ended"}')
+        assert "failed" not in outcome, line + self._log.read_text()[-4000:]
+        return outcome["answer"]
+
+    def sync(self, configs: Mapping[str, Json]) -> None:
+        self.ask("pyairbyte", str(CONNECTOR), list(configs.values()))
 
     def sql(self, *statements: str) -> list[list[Json]]:
         """Run the statements; the rows of each."""
-        done = subprocess.run(
-            [CLIENTS / "python", WAREHOUSE, "sql", self.kind],
-            input="".join(json.dumps(statement) + "\n" for statement in statements),
-            env=self.environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        rows: list[list[Json]] = self.ask("sql", self.kind, statements)
+        return rows
 
     def dbt(self, *arguments: str, succeeds: bool = True, **variables: Any) -> str:
-        """Run dbt in the package's folder; what it printed."""
-        done = subprocess.run(
-            [
-                *(CLIENTS / "dbt", "--no-use-colors", *arguments),
-                *(
-                    "--target",
-                    self.kind,
-                    "--vars",
-                    json.dumps({"meetings_schema": "raw", **variables}),
-                ),
-            ],
-            cwd=CHECKOUT / "dbt",
-            env=self.environment,
-            capture_output=True,
-            text=True,
-        )
-        assert (done.returncode == 0) is succeeds, done.stdout[-5000:] + done.stderr[-2000:]
-        assert "Deprecat" not in done.stdout and "WARNING" not in done.stdout, done.stdout[-5000:]
-        return done.stdout
+        """Run dbt with the variables of the package; its messages."""
+        variables = {"meetings_schema": "raw", "meetings_look_back_hours": 0, **variables}
+        options = ["--target", self.kind, "--vars", json.dumps(variables)]
+        done = self.ask("dbt", [*arguments, *options])
+        messages: str = done["messages"]
+        assert done["success"] is succeeds, messages[-5000:]
+        assert "eprecat" not in messages, messages[-5000:]
+        return messages
 
     def models(self) -> tuple[dict[unified.Key, Json], dict[unified.Key, list[Json]]]:
         """The rows of both models, as `unified` has them."""
@@ -126,74 +139,21 @@ class Warehouse:
         return found, {key: unified.in_order(rows) for key, rows in people.items()}
 
 
-class DuckDB(Warehouse):
-    kind = "duckdb"
-
-    def __init__(self, folder: Path, configs: dict[str, Json]) -> None:
-        super().__init__(folder)
-        self.variables = {"MEETINGS_DUCKDB": str(folder / "meetings.duckdb")}
-        paths = []
-        for provider, config in configs.items():
-            paths.append(folder / f"{provider}.json")
-            paths[-1].write_text(json.dumps(config))
-        self._log = (folder / "pyairbyte.log").open("w+")
-        self._pyairbyte = subprocess.Popen(
-            [
-                *(CLIENTS / "python", WAREHOUSE, "pyairbyte"),
-                *(folder / "meetings.duckdb", CONNECTOR, *paths),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env={
-                **os.environ,
-                "AIRBYTE_PROJECT_DIR": str(folder),
-                "AIRBYTE_LOGGING_ROOT": str(folder / "logs"),
-            },
-        )
-
-    def sync(self, box: Sandbox) -> None:
-        assert self._pyairbyte.stdin and self._pyairbyte.stdout
-        self._pyairbyte.stdin.write("\n")
-        self._pyairbyte.stdin.flush()
-        assert self._pyairbyte.stdout.readline(), Path(self._log.name).read_text()[-4000:]
-
-    def close(self) -> None:
-        self._pyairbyte.kill()
-        self._pyairbyte.wait()
-        self._log.close()
-
-
 class PostgreSQL(Warehouse):
     kind = "postgres"
 
-    def __init__(self, folder: Path, configs: dict[str, Json], port: int) -> None:
-        super().__init__(folder)
-        self.variables = {
-            "PGHOST": "127.0.0.1",
-            "PGPORT": str(port),
-            "PGUSER": "meetings",
-            "PGDATABASE": "postgres",
-        }
-        self._configs = configs
+    def __init__(self, folder: Path, port: int) -> None:
+        variables = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "meetings"}
+        super().__init__(folder, {**variables, "PGDATABASE": "postgres"})
         self._states: dict[str, list[Json]] = {}
 
-    def sync(self, box: Sandbox) -> None:
-        for provider, config in self._configs.items():
+    def sync(self, configs: Mapping[str, Json]) -> None:
+        for provider, config in configs.items():
             configured = catalog(SourceMeetings(config=config), None, "incremental")
             output = read(config, self._states.get(provider), configured=configured)
             assert output.exit_code == 0, output.errors
             self._states[provider] = output.last_states()
-            lines = [configured, *output.messages]
-            done = subprocess.run(
-                [CLIENTS / "python", WAREHOUSE, "postgres"],
-                input="".join(json.dumps(line) + "\n" for line in lines),
-                env=self.environment,
-                capture_output=True,
-                text=True,
-            )
-            assert done.returncode == 0, done.stderr[-2000:]
+            self.ask("postgres", configured, output.messages)
 
 
 @contextmanager
@@ -221,7 +181,9 @@ def postgres_server() -> Iterator[int]:
         ]
 
         def run(program: str, *arguments: str) -> None:
-            with open(f"{folder}/{program}.log", "w+") as log:  # the server keeps its output open
+            with Path(folder, f"{program}.log").open(
+                "w+"
+            ) as log:  # the server keeps its output open
                 done = subprocess.run(
                     [programs[-1] / program, f"--pgdata={data}", *arguments],
                     stdout=log,
@@ -240,30 +202,25 @@ def postgres_server() -> Iterator[int]:
             run("pg_ctl", "stop", "--mode=immediate")
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
-def warehouse(
-    request: pytest.FixtureRequest, box: Sandbox, tmp_path: Path
-) -> Iterator[Callable[[], Warehouse]]:
-    """Yield what makes the warehouse, once the accounts are there."""
-    opened: list[DuckDB] = []
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
+    """One for all tests: dbt takes seconds to start and to read the package."""
+    with Warehouse(tmp_path_factory.mktemp("duckdb")) as warehouse:
+        yield warehouse
 
-    def configs() -> dict[str, Json]:
-        made = {provider: ACCOUNTS[provider].config(box) for provider in PROVIDERS}
-        for config in made.values():
-            config.pop("start_date", None)
-        return made
 
-    def duckdb() -> Warehouse:
-        opened.append(DuckDB(tmp_path, configs()))
-        return opened[0]
+@pytest.fixture
+def duckdb(process: Warehouse) -> Warehouse:
+    """An empty DuckDB."""
+    schemas = ("raw", "other", "unified")
+    process.sql(*(f"drop schema if exists {schema} cascade" for schema in schemas))
+    return process
 
-    if request.param == "duckdb":
-        yield duckdb
-        for one in opened:
-            one.close()
-    else:
-        with postgres_server() as port:
-            yield lambda: PostgreSQL(tmp_path, configs(), port)
+
+@pytest.fixture
+def postgresql(tmp_path: Path) -> Iterator[Warehouse]:
+    with postgres_server() as port, PostgreSQL(tmp_path, port) as warehouse:
+        yield warehouse
 
 
 # -- the whole chain ------------------------------------------------------------------------------
@@ -320,7 +277,6 @@ def change(box: Sandbox) -> None:
     box.close.edit(ids[6], attendees=[])  # the last one is taken out
     box.close.reschedule(ids[8], "2026-06-09T10:00:00Z")
     box.close.delete(ids[9])
-    box.close.delete_outcome(box.close.outcomes[0]["id"])
     box.close.outcomes[1]["name"] = "Renamed"
     one, two, *_ = list(box.salesloft.meetings)
     gone = {**_of_salesloft("b@example.com"), "deleted_at": "2026-06-01T00:00:00.000000Z"}
@@ -360,24 +316,157 @@ def assert_models_equal_truth(warehouse: Warehouse, box: Sandbox, deleted: set[s
     assert attendees == unified.attendees(box)
 
 
-def test_both_models_equal_the_sandbox_after_changes_and_after_a_full_refresh(warehouse, box):
+@pytest.mark.parametrize("kind", ["duckdb", "postgresql"])
+def test_both_models_equal_the_sandbox_after_changes_and_after_a_full_refresh(kind, request, box):
     # Given an account of each provider, read into the warehouse
+    warehouse: Warehouse = request.getfixturevalue(kind)
     fill(box)
-    tables = warehouse()
-    tables.sync(box)
+    configs = {provider: ACCOUNTS[provider].config(box) for provider in PROVIDERS}
+    for config in configs.values():
+        config.pop("start_date", None)
+    warehouse.sync(configs)
     # When dbt makes the models for the first time (with its own tests of keys and values)
-    tables.dbt("build")
+    warehouse.dbt("build")
     # Then they are what the sandbox holds
-    assert_models_equal_truth(tables, box, deleted=set())
+    assert_models_equal_truth(warehouse, box, deleted=set())
     # When meetings are edited, moved, cancelled, deleted and added, and people taken out of them
     box.clock.advance(minutes=10)
     change(box)
-    tables.sync(box)
+    if kind == "postgresql":  # PyAirbyte keeps what a full refresh no longer has
+        box.close.delete_outcome(box.close.outcomes[0]["id"])
+    warehouse.sync(configs)
     # And dbt goes on with what was extracted since
-    tables.dbt("build", meetings_look_back_hours=0)
+    warehouse.dbt("build")
     # Then the models are what the sandbox holds now
-    assert_models_equal_truth(tables, box, deleted=box.close.deleted)
-    went_on = tables.models()
+    assert_models_equal_truth(warehouse, box, deleted=box.close.deleted)
+    went_on = warehouse.models()
     # And a full refresh makes no difference
-    tables.dbt("run", "--full-refresh")
-    assert tables.models() == went_on
+    warehouse.dbt("run", "--full-refresh")
+    assert warehouse.models() == went_on
+
+
+# -- what may be there and what not ---------------------------------------------------------------
+
+SALESLOFT = (
+    "create schema raw; create table raw.salesloft_meetings as select * from (values {}) as {}"
+)
+COLUMNS = "_(id, title, start_time, status, _airbyte_extracted_at)"
+
+
+def salesloft(*rows: str) -> str:
+    return SALESLOFT.format(", ".join(f"({row})" for row in rows), COLUMNS)
+
+
+def test_absent_tables_and_columns_are_empty_and_null(duckdb):
+    # Given a warehouse with one stream, whose table lacks most columns
+    duckdb.sql(
+        salesloft(
+            "7, 'Demo', timestamptz '2026-06-30 23:30:00-07:00', 'booked', timestamp '2026-06-01'"
+        )
+    )
+    # When dbt makes the models
+    duckdb.dbt("build")
+    # Then there is that meeting, in UTC, and null where nothing is known
+    ((meeting,), attendees) = duckdb.sql(
+        "select * from unified.meetings", "select * from unified.meeting_attendees"
+    )
+    known = {name: value for name, value in meeting.items() if value is not None}
+    assert attendees == []
+    assert len(known.pop("meeting_key")) == 32
+    assert known == {
+        "provider": "salesloft",
+        "connection": "default",
+        "provider_meeting_id": "7",
+        "title": "Demo",
+        "status": "scheduled",
+        "status_raw": "booked",
+        "starts_at": "2026-07-01 06:30:00",
+        "is_deleted": False,
+        "extracted_at": "2026-06-01 00:00:00",
+    }
+    # And its freshness can be asked for: it is too old by far
+    freshness = duckdb.dbt("source", "freshness", "--select", "source:salesloft", succeeds=False)
+    assert "ERROR STALE freshness of salesloft.salesloft_meetings" in freshness
+    # And the documentation builds
+    duckdb.dbt("docs", "generate")
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        (
+            {"meetings_schema": "elsewhere"},
+            "there is no raw table. Set the variable meetings_schema",
+        ),
+        ({"meetings_providers": ["salesforce"]}, "meetings_providers names 'salesforce'"),
+    ],
+)
+def test_a_wrong_variable_is_named_instead_of_making_empty_models(duckdb, variables, words):
+    # Given a raw table, and a variable that leads elsewhere
+    duckdb.sql(salesloft("7, 'Demo', timestamp '2026-06-01', 'booked', timestamp '2026-06-01'"))
+    # When dbt runs, Then it fails and names the variable
+    assert words in duckdb.dbt("run", succeeds=False, **variables)
+
+
+def test_an_incremental_run_takes_what_was_extracted_since_less_the_look_back(duckdb):
+    # Given two meetings in the models, in a table that keeps every version of a row
+    duckdb.sql(
+        salesloft(
+            "1, 'One', timestamp '2026-06-01', 'booked', timestamp '2026-06-10 12:00:00'",
+            "2, 'Two', timestamp '2026-06-01', 'booked', timestamp '2026-06-10 12:00:00'",
+            "2, 'Old', timestamp '2026-06-01', 'booked', timestamp '2026-06-10 11:00:00'",
+        )
+    )
+    duckdb.dbt("run")
+    # When a version arrives late, extracted before what the models have seen, and a row is gone
+    duckdb.sql(
+        "update raw.salesloft_meetings set title = 'Late', _airbyte_extracted_at = timestamp "
+        "'2026-06-10 10:30:00' where id = 1",
+        "delete from raw.salesloft_meetings where id = 2",
+    )
+    titles = "select title from unified.meetings"
+    # Then a look-back of one hour does not reach it, and one of two does; what is gone is gone
+    duckdb.dbt("run", meetings_look_back_hours=1)
+    assert duckdb.sql(titles) == [[{"title": "One"}]]
+    duckdb.dbt("run", meetings_look_back_hours=2)
+    assert duckdb.sql(titles) == [[{"title": "Late"}]]
+
+
+def test_accounts_of_several_schemas_are_told_apart_by_connection(duckdb):
+    # Given two accounts of one provider in two schemas, with the same id in both
+    row = "1, '{}', timestamp '2026-06-01 09:00:00', 'booked', timestamp '2026-06-10'"
+    duckdb.sql(salesloft(row.format("Here")))
+    duckdb.sql(salesloft(row.format("There")).replace("raw", "other"))
+    # When dbt is told of both
+    here, there = {"name": "here"}, {"name": "there", "schema": "other"}
+    duckdb.dbt("build", meetings_connections=[here, there])
+    # Then both meetings are there, each with its connection and a key of its own
+    (rows,) = duckdb.sql(
+        "select connection, title from unified.meetings order by connection, meeting_key"
+    )
+    assert rows == [
+        {"connection": "here", "title": "Here"},
+        {"connection": "there", "title": "There"},
+    ]
+
+
+def test_clock_times_without_an_offset_are_read_in_the_zone_of_the_location(duckdb):
+    # Given a time of HighLevel whose offset was dropped, and one of Salesloft, which is UTC
+    duckdb.sql(
+        salesloft("1, '', timestamp '2026-06-30 23:30:00', 'booked', timestamp '2026-06-10'")
+    )
+    duckdb.sql(
+        "create table raw.highlevel_calendar_events as select 'a' as id, "
+        "timestamp '2026-06-30 23:30:00' as starttime, timestamp '2026-06-10' as dateupdated"
+    )
+    # When dbt is told the zone of the location
+    duckdb.dbt("run", highlevel_time_zone="America/Los_Angeles")
+    # Then the former is that point in time, and the latter is as it was
+    (rows,) = duckdb.sql("select provider, starts_at from unified.meetings order by provider")
+    assert rows == [
+        {"provider": "highlevel", "starts_at": "2026-07-01 06:30:00"},
+        {"provider": "salesloft", "starts_at": "2026-06-30 23:30:00"},
+    ]
+    # And a provider that is switched off has no rows any more
+    duckdb.dbt("run", meetings_providers=["highlevel"])
+    assert duckdb.sql("select provider from unified.meetings") == [[{"provider": "highlevel"}]]

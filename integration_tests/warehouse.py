@@ -1,11 +1,8 @@
-"""For test_dbt.py, run by the interpreter of .venv-clients: into a warehouse and out of it.
+"""For test_dbt.py, run by the interpreter of .venv-clients: into a warehouse, dbt, and out of it.
 
-    warehouse.py pyairbyte DATABASE CONNECTOR CONFIG...   for every line on standard input, read each
-                                                          account into DuckDB with PyAirbyte
-    warehouse.py postgres                                 load the messages on standard input
-    warehouse.py sql duckdb|postgres                      run the statements on standard input
-
-PostgreSQL is found by the PG... variables, and DuckDB by MEETINGS_DUCKDB. Answers are lines of JSON.
+Every line on standard input is a list: a function below and its arguments, in JSON. {"answer": ...}
+or {"failed": why} is a line on standard output. DuckDB is found by the variable MEETINGS_DUCKDB, and
+PostgreSQL by those of its own programs.
 """
 
 from __future__ import annotations
@@ -13,41 +10,46 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # what PyAirbyte prints is not an answer
 
 Json = dict[str, Any]
 SCHEMA = "raw"
 
-
-def answer(value: Any) -> None:
-    print(json.dumps(value, default=str), file=answers, flush=True)
+_sources: list[Any] = []
 
 
-def pyairbyte(database: str, connector: str, *configs: str) -> None:
-    os.environ.update(AIRBYTE_OFFLINE_MODE="1", DO_NOT_TRACK="1")
+def pyairbyte(connector: str, configs: list[Json]) -> None:
+    """Read every stream of the accounts into DuckDB, with PyAirbyte."""
     sys.path.insert(0, str(Path(__file__).parent.parent))
     import airbyte as ab
 
     from demo.zones import keep_time_zones
 
     keep_time_zones()
-    sources = []
-    for config in configs:
+    for config in configs if not _sources else []:
         source = ab.get_source(
             "source-meetings", local_executable=Path(connector), install_if_missing=False
         )
-        source.set_config(json.loads(Path(config).read_text()), validate=False)
+        source.set_config(config, validate=False)
         source.select_all_streams()
-        sources.append(source)
-    for _ in sys.stdin:
-        cache = ab.DuckDBCache(db_path=database, schema_name=SCHEMA)
-        answer([source.read(cache=cache).processed_records for source in sources])
-        cache.close()
+        _sources.append(source)
+    cache = ab.DuckDBCache(db_path=os.environ["MEETINGS_DUCKDB"], schema_name=SCHEMA)
+    for source in _sources:
+        source.read(cache=cache, skip_validation=True)
+    cache.close()
+
+
+def dbt(arguments: list[str]) -> Json:
+    """Run dbt: whether it succeeded, and its messages."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
+    messages: list[str] = []
+    runner = dbtRunner(callbacks=[lambda event: messages.append(event.info.msg)])
+    success = runner.invoke(arguments).success
+    DuckDBConnectionManager.close_all_connections()  # else nothing else may open the file
+    return {"success": success, "messages": "\n".join(messages)}
 
 
 def column_type(schema: Json) -> str:
@@ -62,17 +64,15 @@ def column_type(schema: Json) -> str:
     return names.get(kinds[0], "jsonb")
 
 
-def postgres(lines: Iterable[str]) -> None:
-    """The tables are like those of Airbyte's destination: names as the provider writes them, points
-    in time, jsonb. A stream without incremental mode is overwritten, the others are upserted."""
+def postgres(catalog: Json, messages: list[Json]) -> None:
+    """Load what the connector printed. The tables are like those of Airbyte's destination: names as
+    the provider writes them, points in time, jsonb. A stream without incremental mode is
+    overwritten, the others are upserted."""
     import psycopg
     from psycopg.types.json import Jsonb
 
-    lines = iter(lines)
-    catalog = json.loads(next(lines))
     records: dict[str, list[Json]] = {}
-    for line in lines:
-        message = json.loads(line)
+    for message in messages:
         if message["type"] == "RECORD":
             records.setdefault(message["record"]["stream"], []).append(message["record"])
     with psycopg.connect() as connection:
@@ -129,8 +129,8 @@ def postgres(lines: Iterable[str]) -> None:
                 )
 
 
-def sql(kind: str) -> None:
-    """For every line: a statement as JSON text; its rows are the answer."""
+def sql(kind: str, statements: list[str]) -> list[list[Json]]:
+    """The rows of each statement."""
     if kind == "duckdb":
         import duckdb
 
@@ -139,18 +139,27 @@ def sql(kind: str) -> None:
         import psycopg
 
         connection = psycopg.connect(autocommit=True)
-    for line in sys.stdin:
-        done = connection.execute(json.loads(line))
+    rows = []
+    for statement in statements:
+        done = connection.execute(statement)
         names = [column[0] for column in done.description or []]
-        answer([dict(zip(names, row)) for row in done.fetchall()] if names else [])
+        rows.append([dict(zip(names, row)) for row in done.fetchall()] if names else [])
     connection.close()
+    return rows
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what PyAirbyte and dbt print is not an answer
+    commands = {command.__name__: command for command in (pyairbyte, dbt, postgres, sql)}
+    for line in sys.stdin:
+        name, *arguments = json.loads(line)
+        try:
+            outcome = {"answer": commands[name](*arguments)}
+        except Exception as error:
+            outcome = {"failed": repr(error)}
+        print(json.dumps(outcome, default=str), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    command, *arguments = sys.argv[1:]
-    if command == "pyairbyte":
-        pyairbyte(*arguments)
-    elif command == "postgres":
-        postgres(sys.stdin)
-    else:
-        sql(*arguments)
+    main()

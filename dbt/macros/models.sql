@@ -46,7 +46,7 @@ greatest(coalesce({{ one }}, {{ other }}), coalesce({{ other }}, {{ one }}))
 {% macro changed_in(relation) %}
 select latest.*
 from {{ relation }} as latest
-{%- if is_incremental() %}
+{%- if meetings.goes_on() %}
 left join (
     select provider, connection, max(extracted_at) as extracted_at
     from {{ this }}
@@ -55,15 +55,23 @@ left join (
     on seen.provider = latest.provider and seen.connection = latest.connection
 where seen.extracted_at is null
     or latest.extracted_at is null
-    or latest.extracted_at >= {{ dbt.dateadd('hour', -1 * var('meetings_look_back_hours'), 'seen.extracted_at') }}
+    or latest.extracted_at >= cast({{
+        dbt.dateadd('hour', -1 * var('meetings_look_back_hours'), 'seen.extracted_at')
+    }} as {{ meetings.type_name('moment') }})
 {%- endif %}
+{% endmacro %}
+
+
+{#- goes_on: whether this run adds to a table. Without introspection, whether it was asked to. -#}
+{% macro goes_on() %}
+{{- return(is_incremental() if var('meetings_introspect') else not should_full_refresh()) -}}
 {% endmacro %}
 
 
 {#- delete_gone: a post-hook. Rows whose key is no longer in the relation: attendees who were taken
     out of a meeting, and meetings that a full refresh of the raw table no longer has. -#}
 {% macro delete_gone(relation, key) %}
-{%- if is_incremental() -%}
+{%- if meetings.goes_on() -%}
 delete from {{ this }} where {{ key }} not in (select {{ key }} from {{ relation }})
 {%- endif -%}
 {% endmacro %}
