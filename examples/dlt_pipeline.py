@@ -105,6 +105,9 @@ def main() -> None:
     parser.add_argument("--database", default="meetings_dlt.duckdb")
     parser.add_argument("--connector", type=Path, default=Path(".venv/bin/source-meetings"))
     arguments = parser.parse_args()
+    # One stream after the other; dlt would begin with all. An OAuth refresh token can be used once,
+    # so no two processes may have the same.
+    dlt.config["extract.next_item_mode"] = "fifo"
     pipeline = dlt.pipeline(
         "meetings",
         destination=dlt.destinations.duckdb(arguments.database),

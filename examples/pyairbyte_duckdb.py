@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,12 @@ def read(config: Path, database: Path, connector: Path) -> int:
         cache.close()
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("database", type=Path)
     parser.add_argument("--connector", type=Path, default=Path(".venv/bin/source-meetings"))
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     count = read(arguments.config, arguments.database, arguments.connector)
     print(f"{count} records read into {arguments.database}")
 

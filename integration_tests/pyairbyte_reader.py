@@ -17,18 +17,18 @@ answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # what PyAirbyte prints is not an answer
 
 import duckdb  # noqa: E402
-from pyairbyte_duckdb import read  # noqa: E402
+from pyairbyte_duckdb import main  # noqa: E402
 
 
 def _plain(value: object) -> object:
     return float(value) if isinstance(value, Decimal) else str(value)
 
 
-config, database, connector = map(Path, sys.argv[1:])
+config, database, connector = sys.argv[1:]
 for _ in sys.stdin:
-    read(config, database, connector)
+    main([config, database, f"--connector={connector}"])
     tables = {}
-    with duckdb.connect(str(database)) as connection:
+    with duckdb.connect(database) as connection:
         for (table,) in connection.execute("SHOW TABLES").fetchall():
             if table.startswith("_airbyte"):
                 continue

@@ -183,7 +183,7 @@ def test_dlt_keeps_duckdb_equal_to_the_provider(provider, box, tmp_path):
         live = [
             row
             for row in dlt_rows(database, stream, tmp_path)
-            if row.get("is_deleted") in (None, "false")
+            if row.get("is_deleted") in (None, False)
         ]
         assert {row["id"] for row in live} == truth.keys()
         for row in live:
