@@ -1,0 +1,200 @@
+"""How much memory a first sync takes: `python -m benchmarks.memory --sizes 10000 1000000`.
+
+Runs the connector as a process of its own against the sandbox and prints the most resident memory
+it ever had, as a Markdown table. The sandbox makes rows when they are asked for, and keeps none.
+The connector's own pacing is left on: a million meetings of Salesloft take twenty minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, overload
+
+from sandbox import Sandbox
+from sandbox.expoplatform import ExpoPlatformSide, Participant
+from sandbox.highlevel import HighLevelSide
+from sandbox.side import Call, Row
+from source_meetings.source import SourceMeetings
+from unit_tests.accounts import ACCOUNTS
+from unit_tests.harness import catalog, write_json
+
+ROOT = Path(__file__).parents[1]
+CLOCK = "2026-06-01T00:00:00Z"
+NOW = datetime(2026, 6, 1, tzinfo=timezone.utc)
+MOST_GROWTH_MB = 60
+_CALENDARS = 20
+_RECORD = b'{"type":"RECORD"'
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One first sync: its size, the peak in megabytes, and how long it took."""
+
+    provider: str
+    meetings: int
+    records: int
+    peak_mb: float
+    seconds: float
+    requests: int
+
+
+class ManyEvents(HighLevelSide):
+    """Calendars whose events start at equal distances over the last three years and 60 days on."""
+
+    def hold(self, meetings: int) -> None:
+        for _ in range(_CALENDARS):
+            self.add_calendar()
+        first = int((NOW - timedelta(days=3 * 365)).timestamp() * 1000)
+        last = int((NOW + timedelta(days=60)).timestamp() * 1000)
+        self.starts = range(first, last, (last - first) * _CALENDARS // meetings)
+
+    def _between(self, call: Call, start: int, end: int) -> list[Row]:
+        (calendar,) = self._asked_calendars(call)
+        first, step = self.starts.start, self.starts.step
+        numbers = range(max(0, -(-(start - first) // step)), max(0, -(-(end - first) // step)))
+        return [self._row(calendar, number) for number in numbers if number < len(self.starts)]
+
+    def _row(self, calendar: str, number: int) -> Row:
+        start = datetime.fromtimestamp(self.starts[number] / 1000, timezone.utc)
+        changed = min(start - timedelta(days=3), NOW).isoformat(timespec="seconds")
+        return {
+            "id": f"evt{calendar[-4:]}{number:012d}",
+            "title": "Intro call",
+            "calendarId": calendar,
+            "locationId": self.location_id,
+            "contactId": f"con{number:017d}",
+            "groupId": self.calendars[calendar]["groupId"],
+            "appointmentStatus": "confirmed",
+            "assignedUserId": f"usr{number % 9:017d}",
+            "users": [f"usr{number % 9:017d}"],
+            "address": f"https://meet.example.com/{number}",
+            "notes": "",
+            "isRecurring": False,
+            "startTime": start.isoformat(timespec="seconds"),
+            "endTime": (start + timedelta(minutes=30)).isoformat(timespec="seconds"),
+            "dateAdded": changed,
+            "dateUpdated": changed,
+            "assignedResources": [],
+            "createdBy": {"userId": None, "source": "booking_widget"},
+        }
+
+
+class _Participants(Sequence[Participant]):
+    """One row for each of as many meetings, in the order of accounts."""
+
+    def __init__(self, event: int, meetings: int) -> None:
+        self._event, self._meetings = event, meetings
+
+    def __len__(self) -> int:
+        return self._meetings
+
+    @overload
+    def __getitem__(self, place: int) -> Participant: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Participant]: ...
+    def __getitem__(self, place: int | slice) -> Participant | list[Participant]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        stamp = int(NOW.timestamp()) - place % 5_000_000
+        return Participant(
+            self._event, str(place), str(place // 8), "Confirmed", stamp, stamp, stamp
+        )
+
+
+class ManyParticipants(ExpoPlatformSide):
+    """One event with one participant for each of so many meetings."""
+
+    def hold(self, meetings: int) -> None:
+        self.listed = _Participants(101, meetings)
+
+    def _select(self, *_: Any) -> list[Participant]:
+        return self.listed  # type: ignore[return-value]
+
+
+def _sandbox(provider: str, meetings: int) -> Sandbox:
+    box = Sandbox(clock=CLOCK)
+    if provider == "highlevel":
+        many = box.sides["highlevel"] = box.highlevel = ManyEvents(box.clock, box.lock)
+        many.hold(meetings)
+        many.interval_ms = 50
+    elif provider == "expoplatform":
+        event = box.sides["expoplatform"] = box.expoplatform = ManyParticipants(box.clock, box.lock)
+        event.hold(meetings)
+    elif provider == "close":
+        box.close.generate(count=meetings, events=False)
+    else:
+        box.salesloft.generate(count=meetings)
+    return box
+
+
+def measure(provider: str, meetings: int) -> Measurement:
+    """Sync so many meetings for the first time, in a process of its own."""
+    with _sandbox(provider, meetings) as box:
+        account = ACCOUNTS[provider](box, 1)
+        config = account.config()
+        if provider == "expoplatform":
+            config["provider"]["event_ids"] = [101]
+        configured = catalog(SourceMeetings(config=config), account.streams[:1], "incremental")
+        files = [write_json(config), write_json(configured)]
+        started = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "source_meetings", "read", "--config", files[0]]
+            + ["--catalog", files[1]],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        records = sum(line.startswith(_RECORD) for line in process.stdout)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - started
+        for file in files:
+            Path(file).unlink()
+        if process.returncode:
+            raise SystemExit(f"the sync of {provider} failed with status {process.returncode}")
+        kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+        return Measurement(
+            provider, meetings, records, kilobytes / 1024, seconds, len(box.requests)
+        )
+
+
+def grown(measured: Iterable[Measurement]) -> float:
+    """By how many megabytes the peak of the largest sync exceeds that of the smallest."""
+    by_size = sorted(measured, key=lambda one: one.meetings)
+    return by_size[-1].peak_mb - by_size[0].peak_mb
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
+    parser.add_argument("providers", nargs="*", default=sorted(ACCOUNTS), metavar="provider")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
+    arguments = parser.parse_args()
+    print("| provider | meetings | records | requests | peak MB | seconds |")
+    print("|---|---:|---:|---:|---:|---:|")
+    too_much = []
+    for provider in arguments.providers:
+        measured = []
+        for size in arguments.sizes:
+            one = measure(provider, size)
+            measured.append(one)
+            print(
+                f"| {provider} | {size:,} | {one.records:,} | {one.requests:,} | "
+                f"{one.peak_mb:.0f} | {one.seconds:.0f} |",
+                flush=True,
+            )
+        if grown(measured) > MOST_GROWTH_MB:
+            too_much.append(provider)
+    if too_much:
+        raise SystemExit(f"grows by more than {MOST_GROWTH_MB} MB: {', '.join(too_much)}")
+
+
+if __name__ == "__main__":
+    main()
