@@ -289,7 +289,9 @@ def test_a_read_only_image_with_little_memory_reads_every_stream(
     for stream, truth in account.truth(box).items():
         table = Table(stream)
         table.load(output)
-        rows = {"|".join(map(str, key)): row for key, row in table.rows.items()}
+        # A meeting that has no transcript is a row without one.
+        kept = {key: row for key, row in table.rows.items() if row.get("transcripts") != []}
+        rows = {"|".join(map(str, key)): row for key, row in kept.items()}
         assert rows.keys() == truth.keys(), stream
         for key, row in truth.items():
             assert without_nulls(row).items() <= rows[key].items(), stream
