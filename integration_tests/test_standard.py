@@ -17,6 +17,11 @@ from sandbox import Sandbox
 from source_meetings.source import SourceMeetings
 from unit_tests.harness import Output, catalog, read
 
+# What they will not put up with in a future version of the CDK is an error here already.
+pytestmark = pytest.mark.filterwarnings(
+    "error::airbyte_cdk.test.standard_tests.DiscoveredCatalogWarning"
+)
+
 COMMANDS: dict[str, ScenarioCommand] = {
     "test_config_matches_spec": "spec",
     "test_check": "check",

@@ -72,6 +72,10 @@ def test_the_allowed_hosts_are_those_that_the_manifests_ask():
     assert all(f"`{host}`" in DOCUMENTATION for host in allowed if "*" not in host)
 
 
+def hidden(field: dict[str, Any]) -> bool:
+    return bool(field.get("airbyte_hidden"))
+
+
 def properties(schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, value in schema.get("properties", {}).items():
         yield name, value
@@ -93,7 +97,7 @@ def test_every_setting_that_a_person_fills_in_is_in_the_documentation(provider):
         field["title"]
         for schema in (option, form)
         for name, field in [*schema["properties"].items(), *properties(option)]
-        if not field.get("airbyte_hidden") and name not in ("name", "auth_type", "provider")
+        if not hidden(field) and name not in ("name", "auth_type", "provider")
     }
     # Then the page for people names each
     missing = {title for title in shown if title.lower() not in DOCUMENTATION.lower()}
@@ -101,7 +105,7 @@ def test_every_setting_that_a_person_fills_in_is_in_the_documentation(provider):
 
 
 @pytest.mark.parametrize("provider", providers())
-def test_every_field_of_the_form_says_what_it_is(provider):
+def test_every_field_of_the_form_has_its_place_and_says_what_it_is(provider):
     # Given the fields of a provider
     manifest = MANIFESTS[provider]["spec"]["connection_specification"]
     option = next(
@@ -109,6 +113,8 @@ def test_every_field_of_the_form_says_what_it_is(provider):
         for one in manifest["properties"]["provider"]["oneOf"]
         if one["properties"]["name"]["const"] == provider
     )
+    orders = [field["order"] for field in option["properties"].values() if not hidden(field)]
+    assert orders == list(range(len(orders)))
     for name, field in properties(option):
         # Then each has a title and, unless it only tells options apart, a description
         assert field.get("title"), name
