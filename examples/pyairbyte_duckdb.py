@@ -4,6 +4,7 @@
     .venv-clients/bin/python examples/pyairbyte_duckdb.py secrets/config.json meetings.duckdb
 
 Run it again and it reads what has changed since: PyAirbyte keeps each stream's state in the file.
+Its columns of times have no zone: HighLevel's, which are local, lose their offset in them.
 """
 
 from __future__ import annotations
