@@ -8,9 +8,10 @@ ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 IMAGE_OPTIONS ?=
 CLIENTS := .venv-clients/.installed
 AIRFLOW := .venv-airflow/.installed
+WAREHOUSES := .venv-warehouses/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients airflow demo image test unit lint format types sandbox requests clean
+.PHONY: help install clients airflow warehouses demo image test unit lint format types sandbox requests clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -41,6 +42,15 @@ $(AIRFLOW): integration_tests/airflow.txt
 	@touch $(AIRFLOW)
 
 airflow: $(AIRFLOW) ## Install Airflow into .venv-airflow, to load the example
+
+$(WAREHOUSES): integration_tests/warehouses.txt
+	@echo "Installing dbt for BigQuery and Snowflake into .venv-warehouses (once; one minute) …"
+	@$(PYTHON) -m venv .venv-warehouses
+	@.venv-warehouses/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+		--no-compile --no-deps -r integration_tests/warehouses.txt
+	@touch $(WAREHOUSES)
+
+warehouses: $(WAREHOUSES) ## Install dbt for BigQuery and Snowflake, to compile the models
 
 install: $(INSTALLED) ## Install the connector and its tools into .venv
 
@@ -73,4 +83,4 @@ requests: $(INSTALLED) ## Count the requests that first and later syncs take
 	@$(BIN)/python -m benchmarks.requests
 
 clean: ## Remove all that make has made
-	@rm -rf $(VENV) .venv-clients .venv-airflow .demo build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-clients .venv-airflow .venv-warehouses .demo build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

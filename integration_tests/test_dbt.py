@@ -29,6 +29,7 @@ from unit_tests.harness import catalog, read
 
 CHECKOUT = Path(__file__).parent.parent
 CLIENTS = CHECKOUT / ".venv-clients" / "bin"
+COMPILERS = CHECKOUT / ".venv-warehouses" / "bin"
 CONNECTOR = Path(sys.executable).parent / "source-meetings"
 WAREHOUSE = Path(__file__).parent / "warehouse.py"
 PROVIDERS = ("close", "expoplatform", "highlevel", "salesloft")
@@ -470,3 +471,42 @@ def test_clock_times_without_an_offset_are_read_in_the_zone_of_the_location(duck
     # And a provider that is switched off has no rows any more
     duckdb.dbt("run", meetings_providers=["highlevel"])
     assert duckdb.sql("select provider from unified.meetings") == [[{"provider": "highlevel"}]]
+
+
+# -- warehouses that are only compiled for --------------------------------------------------------
+
+PLACES = {
+    "bigquery": {"method": "oauth-secrets", "token": "none", "project": "p", "dataset": "unified"},
+    "snowflake": {
+        **dict.fromkeys(("account", "user", "password", "warehouse"), "none"),
+        "database": "d",
+        "schema": "unified",
+    },
+}
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_the_models_compile_to_the_warehouse_s_sql(kind, process, tmp_path):
+    if not (COMPILERS / "dbt").exists():
+        missing("dbt for BigQuery and Snowflake is not installed: make warehouses")
+    # Given a warehouse that cannot be reached
+    profile = {"target": kind, "outputs": {kind: {"type": kind, "threads": 1, **PLACES[kind]}}}
+    (tmp_path / "profiles.yml").write_text(json.dumps({"meetings": profile}))
+    # When dbt compiles the models, with every raw table and column taken for existing
+    variables = {"meetings_schema": "raw", "meetings_introspect": False}
+    done = subprocess.run(
+        [
+            *(COMPILERS / "dbt", "compile", "--no-introspect", "--no-populate-cache"),
+            *("--profiles-dir", tmp_path, "--target-path", tmp_path, "--log-path", tmp_path),
+            *("--vars", json.dumps(variables)),
+        ],
+        cwd=CHECKOUT / "dbt",
+        env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
+        capture_output=True,
+        text=True,
+    )
+    # Then it does, and what comes of every model is SQL of that warehouse
+    assert done.returncode == 0, done.stdout[-4000:]
+    models = list((tmp_path / "compiled" / "meetings" / "models").glob("*/*.sql"))
+    assert len(models) == len(list((CHECKOUT / "dbt" / "models").glob("*/*.sql")))
+    assert {process.ask("parse", kind, str(file)) for file in models} == {1}

@@ -1,8 +1,8 @@
 """For test_dbt.py, run by the interpreter of .venv-clients: into a warehouse, dbt, and out of it.
 
-Every line on standard input is a list: a function below and its arguments, in JSON. {"answer": ...}
-or {"failed": why} is a line on standard output. DuckDB is found by the variable MEETINGS_DUCKDB, and
-PostgreSQL by those of its own programs.
+Every line on standard input is a list: a function below and its arguments, in JSON. Every line on
+standard output is {"answer": ...} or {"failed": why}. DuckDB is found by the variable
+MEETINGS_DUCKDB, and PostgreSQL by those of its own programs.
 """
 
 from __future__ import annotations
@@ -50,6 +50,13 @@ def dbt(arguments: list[str]) -> Json:
     success = runner.invoke(arguments).success
     DuckDBConnectionManager.close_all_connections()  # else nothing else may open the file
     return {"success": success, "messages": "\n".join(messages)}
+
+
+def parse(dialect: str, file: str) -> int:
+    """How many statements of that dialect are in the file; fails if it is none."""
+    import sqlglot
+
+    return len(sqlglot.parse(Path(file).read_text(), dialect=dialect))
 
 
 def column_type(schema: Json) -> str:
@@ -151,7 +158,7 @@ def sql(kind: str, statements: list[str]) -> list[list[Json]]:
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what PyAirbyte and dbt print is not an answer
-    commands = {command.__name__: command for command in (pyairbyte, dbt, postgres, sql)}
+    commands = {command.__name__: command for command in (pyairbyte, dbt, parse, postgres, sql)}
     for line in sys.stdin:
         name, *arguments = json.loads(line)
         try:
