@@ -394,6 +394,21 @@ def test_rows_that_vanish_do_not_push_others_out_of_sight(box, count):
     assert len(box.requests) <= 12
 
 
+def test_meetings_that_are_booked_all_the_time_do_not_keep_an_event_from_being_read(box):
+    # Given rows that come to a page that was read, whenever the last page is asked for
+    side = box.expoplatform
+    side.generate(101, 1200)
+    for number in range(1, 9):
+        box.before("page=3&", number, lambda: side.insert(accounts=[1]))
+    table = Table(STREAM)
+    # When
+    state = synced(box, table)
+    # Then the whole event is read twice at most, and the next sync has what is left
+    assert len(box.requests) == 2 * 6
+    synced(box, table, state)
+    assert_equal_to_truth(box, table)
+
+
 def test_a_page_that_came_short_is_read_again(box):
     # Given a page that lacks a row, with totals as if it were there
     box.expoplatform.generate(101, 600)

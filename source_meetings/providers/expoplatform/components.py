@@ -292,10 +292,12 @@ class ParticipantsSync(Sync):
         for _ in range(self.most_walks):
             walk = _Walk()
             yield from self._walk(params, walk, stream_slice)
-            if walk.total is None:
+            if walk.total is None or walk.least is None:
                 return
             seen.add(walk.keys)
-            if seen.distinct()[0] >= walk.total:
+            # After a second walk only rows may be left that came while it went on, to pages that
+            # were read already. They are the next sync's; a busy event has some at every walk.
+            if seen.distinct()[0] >= (walk.total if before is None else walk.least):
                 return
             listed = walk.keys.distinct()
             if listed[0] == 0:
@@ -331,6 +333,7 @@ class ParticipantsSync(Sync):
             fallen = (walk.total or 0) - page.total if page.total is not None else 0
             if page.total is not None:
                 walk.total = page.total
+                walk.least = min(page.total, page.total if walk.least is None else walk.least)
             walk.keys.add(map(hash, keys))
             yield response, records
             if fallen > 0 and number > 1:
@@ -396,7 +399,8 @@ class _Keys:
 @dataclass
 class _Walk:
     keys: _Keys = field(default_factory=_Keys)
-    total: int | None = None
+    total: int | None = None  # as the last page had it
+    least: int | None = None  # of all pages
 
 
 @dataclass
