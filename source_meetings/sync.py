@@ -177,10 +177,14 @@ class Sync(SimpleRetriever):
             response, stream_slice=stream_slice, records_schema={}
         )  # the schema is for schema_normalization only, which we do not use
 
+    def _endpoint(self) -> str:
+        nothing: Any = {"stream_state": None, "stream_slice": None, "next_page_token": None}
+        return f"GET /{self.requester.get_path(**nothing).strip('/')}"
+
     def unexpected(self, what: str, detail: str = "") -> AirbyteTracedException:
         """Return the error for an answer that cannot be trusted; the stream stops."""
         return AirbyteTracedException(
-            message=f"Stream {self.name}: {what}",
+            message=f"{self.name}, {self._endpoint()}: {what}",
             internal_message=detail or what,
             failure_type=FailureType.transient_error,
         )

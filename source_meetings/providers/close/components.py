@@ -65,6 +65,7 @@ _ACTIONS = ("updated", "created", "deleted", "scheduled", "started", "completed"
 _EVENTS_A_PAGE = 50
 _LONGEST_URL = 1900
 _MOST_EVENTS_KEPT = 10_000
+_MOST_IDLE_PAGES = 3  # of the event log, one after the other, that show nothing new
 _DIGEST_BYTES = 6
 _YEARS_PROBED = (1, 2, 4, 8, 16, 32)
 _SECOND = timedelta(seconds=1)  # the Date header leaves the fraction out
@@ -268,7 +269,9 @@ class MeetingsSync(Sync):
         filters = {**_of_action(action), "_limit": str(_EVENTS_A_PAGE)}
         if bound is not None:
             filters["date_updated__gte"] = in_query(bound)
-        cursor, cursors = None, set()
+        cursor: str | None = None
+        seen: set[bytes] = set()
+        idle = 0
         while True:
             response = self._ask_log({**filters, **({"_cursor": cursor} if cursor else {})})
             self._log_read_at = timestamps.server_time(response.headers)
@@ -287,9 +290,11 @@ class MeetingsSync(Sync):
             moments = [moment for event in events if (moment := _event_moment(event))]
             if not cursor or (bound and moments and max(moments) < bound):
                 return
-            if cursor in cursors:
-                raise self.unexpected("Close repeats a page of the event log.")
-            cursors.add(cursor)
+            shown = {_digest([event.get("id"), event.get("date_updated")]) for event in events}
+            idle = 0 if shown - seen else idle + 1
+            if idle == _MOST_IDLE_PAGES:
+                raise self.unexpected("the pages of Close's event log lead to no end.")
+            seen |= shown
 
     def _note(self, found: dict[str, Json], event: Json) -> datetime | None:
         """Add an event to what was found; returns its moment, or None if it is no meeting's."""
@@ -388,7 +393,7 @@ class MeetingsSync(Sync):
                 yield from self._emit(response, stream_slice, again)
         except UnreadableWindow as error:
             raise self.unexpected(
-                f"{error}. Nothing can be read safely; please report this."
+                f"{error.internal_message}. Nothing can be read safely; please report this."
             ) from error
 
     def _read_batch(

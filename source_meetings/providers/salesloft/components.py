@@ -119,8 +119,6 @@ class MeetingsSync(Sync):
         """
         oldest = self._page({**_OLDEST_FIRST, **_COUNTED, **_deleted(cancelled)}, page=1, size=1)
         rows = rows_of(oldest, "data")
-        if not rows and _has_more(oldest):
-            raise self.unexpected("Salesloft answers with an empty page that says there is more.")
         if not rows:
             return []
         first, last = self._moment(rows[0], "created_at"), timestamps.server_time(oldest.headers)
@@ -296,10 +294,6 @@ class MeetingsSync(Sync):
         while True:
             response = self._page({**fixed, "created_at[gte]": timestamps.iso(start)}, 1)
             rows = _rows(response)
-            if not rows and _has_more(response):
-                raise self.unexpected(
-                    "Salesloft answers with an empty page that says there is more."
-                )
             if not rows:
                 return
             last = self._moment(rows[-1], "created_at")
@@ -367,11 +361,12 @@ class MeetingsSync(Sync):
         response = self._page_once(params, page, size)
         for _ in range(_MOST_ASKED_AGAIN):
             if not _is_short(response, page):
-                return response
-            again = self._page_once(params, page, size)
-            if _ids(again) == _ids(response):
-                return again
-            response = again
+                break
+            before, response = response, self._page_once(params, page, size)
+            if _ids(before) == _ids(response):
+                break
+        if not _rows(response) and _has_more(response):
+            raise self.unexpected("Salesloft answers with an empty page that says there is more.")
         return response
 
     def _page_once(
