@@ -76,12 +76,19 @@ class Engine:
         return self.docker(*run, self.image, "-c", script)
 
     def write(self, name: str, value: Any) -> None:
-        """Put a file into `secrets` that the image's user may read and replace."""
+        """Put a file into `secrets`."""
         path = self.folder / "secrets" / name
         path.write_text(json.dumps(value))
-        path.chmod(0o600)
-        if os.getuid() == 0:
-            os.chown(path, 1000, 1000)
+        give(path)
+
+
+def give(path: Path, user: int = 1000) -> None:
+    """Let a user of a container read and write it, and as few others as we can."""
+    if os.getuid() == 0:
+        os.chown(path, user, user)
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    else:
+        path.chmod(0o777 if path.is_dir() else 0o666)
 
 
 def output_of(done: subprocess.CompletedProcess[str]) -> Output:
@@ -95,6 +102,8 @@ def output_of(done: subprocess.CompletedProcess[str]) -> Output:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder = tmp_path_factory.mktemp("image")
+    (folder / "secrets").mkdir()
+    give(folder / "secrets")
     given = os.environ.get("IMAGE")
     if given:
         environment = dict(os.environ)
@@ -102,11 +111,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
             (folder / "bin").mkdir()
             (folder / "bin" / "docker").symlink_to(str(shutil.which("podman")))
             environment["PATH"] = f"{folder}/bin:{environment['PATH']}"
-        make_folder(folder / "secrets")
         yield Engine(given, environment, folder, ("--network=host",))
         return
     where = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/lib/podman"])
     missing = [name for name in NEEDED if shutil.which(name, path=where) is None]
+    if os.getuid() != 0 and subprocess.run("sudo -n true", shell=True).returncode != 0:
+        missing.append("root (or sudo without a password)")
     if missing:
         reason = f"{', '.join(missing)} needed (apt-get install), or IMAGE with docker or podman"
         if os.environ.get("REQUIRE_ALL") == "1":
@@ -124,7 +134,6 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         assert stand_in.stdout.readline() == "ready\n", "engine.sh failed, see above"
         environment = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}"}
         build(folder, environment)
-        make_folder(folder / "secrets")
         yield Engine(IMAGE, environment, folder)
     finally:
         stand_in.stdin.close()
@@ -148,14 +157,6 @@ def configuration(provider: str, box: Sandbox) -> dict[str, Any]:
 def catalog(provider: str) -> Any:
     path = ROOT / "integration_tests" / provider / "configured_catalog.json"
     return json.loads(path.read_text())
-
-
-def make_folder(folder: Path) -> Path:
-    """A folder that the image's user may write to."""
-    folder.mkdir()
-    if os.getuid() == 0:
-        os.chown(folder, 1000, 1000)
-    return folder
 
 
 def build(folder: Path, environment: dict[str, str]) -> None:
@@ -321,13 +322,12 @@ def test_any_user_can_run_it_and_renewed_credentials_reach_the_mounted_file(
     secrets = engine.folder / "secrets"
     user = 4321 if os.getuid() == 0 else os.getuid()
     for path in (secrets, secrets / "config.json"):
-        os.chown(path, user, user if os.getuid() == 0 else -1)
+        give(path, user)
     # When that user checks the connection
     try:
         output = engine.run("check --config /secrets/config.json", f"--user={user}:{user}")
     finally:
-        if os.getuid() == 0:
-            os.chown(secrets, 1000, 1000)
+        give(secrets)
     # Then it works, and the file has the token that is good now
     (status,) = output.of("CONNECTION_STATUS")
     assert status["connectionStatus"] == {"status": "SUCCEEDED"}
@@ -388,7 +388,7 @@ def test_a_stopped_container_ends_in_time_and_with_a_whole_line(
             assert reading.poll() is None, printed.read_text()[-2000:]
             time.sleep(0.1)
         # When it is told to stop: SIGTERM, and SIGKILL five seconds later
-        assert engine.docker("stop", "--time=5", "stopped").returncode == 0
+        assert engine.docker("stop", "-t", "5", "stopped").returncode == 0
         code = reading.wait(timeout=10)
     # Then it has ended by itself, and its last line is whole
     assert code == 128 + 15
@@ -438,7 +438,9 @@ def test_the_example_for_airflow_keeps_what_a_failed_run_read_and_goes_on_from_i
     assert dag["max_active_runs"] == 1
     task = dag["read"]
     assert (task["type"], task["image"]) == ("DockerOperator", engine.image)
-    data = make_folder(engine.folder / "data")
+    data = engine.folder / "data"
+    data.mkdir()
+    give(data)
     # And a provider that refuses the third page of the first sync
     box.salesloft.generate(count=600)
     box.fault("meetings", nth=3, kind="status", status=403)

@@ -52,7 +52,7 @@ trap clean_up EXIT
 trap 'exit 143' HUP INT TERM
 
 # The package sources of this machine, for others may not be reachable.
-for sources in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
+for sources in /etc/apt/sources.list.d/{debian,ubuntu}.sources /etc/apt/sources.list; do
     [ -e "$sources" ] && break
 done
 suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
