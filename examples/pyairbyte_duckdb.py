@@ -4,7 +4,6 @@
     .venv-clients/bin/python examples/pyairbyte_duckdb.py secrets/config.json meetings.duckdb
 
 Run it again and it reads what has changed since: PyAirbyte keeps each stream's state in the file.
-Its columns of times have no zone: HighLevel's, which are local, lose their offset in them.
 """
 
 from __future__ import annotations
@@ -21,6 +20,24 @@ os.environ.setdefault("AIRBYTE_OFFLINE_MODE", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 import airbyte as ab  # noqa: E402
+from airbyte import types  # noqa: E402
+from sqlalchemy.types import UserDefinedType  # noqa: E402
+
+
+class PointInTime(UserDefinedType[object]):
+    """A column that keeps what a time's offset says.
+
+    PyAirbyte (0.71) would make a TIMESTAMP of it, which drops the offset of a local time, as
+    HighLevel sends them: `2026-06-01T09:00:00-07:00` would become nine o'clock anywhere.
+    """
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "TIMESTAMP WITH TIME ZONE"
+
+
+types.CONVERSION_MAP["timestamp_with_timezone"] = PointInTime
 
 
 def read(config: Path, database: Path, connector: Path) -> int:

@@ -93,11 +93,11 @@ def pyairbyte(config: Path, folder: Path) -> Iterator[Callable[[], Tables]]:
 
 
 def duckdb_type(schema: dict[str, Any]) -> str:
-    """What PyAirbyte makes of a property: nullable, so its type is a list of two, or the key."""
+    """What the example makes of a property: nullable, so its type is a list of two, or the key."""
     kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
     (kind,) = set(kinds) - {"null"}
     if schema.get("format") == "date-time":
-        return "TIMESTAMP"
+        return "TIMESTAMP WITH TIME ZONE"
     return {
         "string": "VARCHAR",
         "integer": "BIGINT",
@@ -108,7 +108,7 @@ def duckdb_type(schema: dict[str, Any]) -> str:
 
 def cells(table: Tables) -> list[dict[str, Any]]:
     """The rows of a table, times as times again."""
-    times = [name for name, kind in table["types"].items() if kind == "TIMESTAMP"]
+    times = [name for name, kind in table["types"].items() if kind == "TIMESTAMP WITH TIME ZONE"]
     return [
         {
             name: datetime.fromisoformat(value) if value and name in times else value
