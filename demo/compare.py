@@ -21,13 +21,14 @@ def column(name: str) -> str:
 def same(truth: Any, cell: Any) -> bool:
     """Whether a cell of DuckDB holds the value that the sandbox has.
 
-    Observed of PyAirbyte: a date-time column keeps the clock time as it was written, and drops its
-    offset. That of a time in UTC is UTC.
+    A column with a time zone holds a point in time. In one without, PyAirbyte keeps the clock time
+    as it was written and drops its offset (observed); that of a time in UTC is UTC.
     """
     if truth is None or cell is None:
         return truth is cell
     if isinstance(cell, datetime):
-        return bool(isoparse(str(truth)).replace(tzinfo=None) == cell.replace(tzinfo=None))
+        moment = isoparse(str(truth))
+        return bool(moment == cell if cell.tzinfo else moment.replace(tzinfo=None) == cell)
     if isinstance(truth, (dict, list)) and isinstance(cell, str):
         return bool(json.loads(cell) == truth)
     return bool(truth == cell)

@@ -60,20 +60,21 @@ progress() {
 # --no-deps, for the list is complete.
 connector=$(fingerprint setup.py $(find source_meetings schemas -name '*.py' -o -name '*.json' \
     -o -name '*.yaml' | LC_ALL=C sort))
-client=$(fingerprint demo/pyairbyte.txt)
+client=$(fingerprint demo/pyairbyte.txt dbt/requirements.txt)
 if ! installed connector "$connector" || ! installed pyairbyte "$client"; then
-    echo "Installing below .demo/ with $("$PYTHON" -V): the connector, and PyAirbyte as its client."
+    echo "Installing below .demo/ with $("$PYTHON" -V): the connector; PyAirbyte as its client, and dbt."
     echo "The first time takes some minutes (one or two on an idle machine), and 0.6 GB of disk."
     install connector "$connector" '.[sandbox]'
     connector_id=$!
-    install pyairbyte "$client" --no-deps --ignore-requires-python -r demo/pyairbyte.txt
+    install pyairbyte "$client" --no-deps --ignore-requires-python \
+        -r demo/pyairbyte.txt -r dbt/requirements.txt
     client_id=$!
     seconds=0
     while kill -0 $connector_id 2>/dev/null || kill -0 $client_id 2>/dev/null; do
         sleep 1
         seconds=$((seconds + 1))
         line="  $seconds s   connector: $(progress connector $connector_id)"
-        line="$line   PyAirbyte: $(progress pyairbyte $client_id)"
+        line="$line   PyAirbyte and dbt: $(progress pyairbyte $client_id)"
         if [ -t 1 ]; then
             printf '\r%-78s' "$line"
         elif [ $((seconds % 10)) -eq 0 ]; then

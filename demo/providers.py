@@ -153,7 +153,6 @@ PROVIDERS = [
         shown=("title", "startTime", "appointmentStatus"),
         settings=highlevel_settings,
         edits=highlevel_edits,
-        note="Times have offsets here; PyAirbyte's columns keep the clock time without it.",
     ),
     Provider(
         name="expoplatform",

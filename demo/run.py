@@ -15,7 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from providers import PROVIDERS, Edit, Provider, Row
 CHECKOUT = Path(__file__).resolve().parent.parent
 FOLDER = CHECKOUT / ".demo"
 BIN = FOLDER / "connector" / "bin"
+DBT = FOLDER / "pyairbyte" / "bin" / "dbt"
 DATABASE = FOLDER / "meetings.duckdb"
 LOG = FOLDER / "demo.log"
 
@@ -42,12 +43,14 @@ with LOG.open("w") as log:
 print("Starting PyAirbyte …", file=terminal, flush=True)  # its import takes seconds
 
 import airbyte as ab  # noqa: E402
+import duckdb  # noqa: E402
 from compare import column, differences, key_of  # noqa: E402
 from rich.box import SIMPLE_HEAD  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.markup import escape  # noqa: E402
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn  # noqa: E402
 from rich.table import Table  # noqa: E402
+from zones import keep_time_zones  # noqa: E402
 
 console = Console(file=terminal, width=None if terminal.isatty() else 100, highlight=False)
 
@@ -117,6 +120,7 @@ def rows_of(cache: ab.DuckDBCache, stream: str) -> list[Row]:
 
 def shown(value: Any) -> str:
     if isinstance(value, datetime):
+        value = value.astimezone(timezone.utc) if value.tzinfo else value
         return f"{value:%Y-%m-%d %H:%M}"
     return "–" if value is None else escape(str(value))
 
@@ -125,11 +129,14 @@ def short(id: str) -> str:
     return id if len(id) <= 24 else f"{id[:12]}…{id[-8:]}"
 
 
+NUMBERS = {"rows", "requests", "points", "time", "in DuckDB", "providers", "people", "in all"}
+NUMBERS |= {"meetings", "accepted", "tentative", "declined", "no answer", "attended", "no-show"}
+
+
 def table(*columns: str, title: str = "") -> Table:
     made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for name in columns:
-        numbers = name in ("rows", "requests", "points", "time", "in DuckDB")
-        made.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        made.add_column(name, justify="right" if name in NUMBERS else "left", overflow="fold")
     return made
 
 
@@ -243,6 +250,73 @@ def demonstrate(provider: Provider, box: Sandbox, cache: ab.DuckDBCache) -> bool
     return not wrong
 
 
+MODELS = """
+SELECT 'meetings' AS model, count(*) AS rows, count(DISTINCT provider) AS providers
+FROM unified.meetings
+UNION ALL
+SELECT 'meeting_attendees', count(*), count(DISTINCT provider) FROM unified.meeting_attendees
+"""
+# Three of each provider, from Monday to Sunday
+NEXT_WEEK = """
+WITH people AS (SELECT meeting_key, count(*) AS people FROM unified.meeting_attendees GROUP BY ALL)
+SELECT provider, starts_at, title, status, coalesce(people, 0) AS people,
+    count(*) OVER (PARTITION BY provider) AS "in all"
+FROM unified.meetings LEFT JOIN people USING (meeting_key)
+WHERE date_trunc('week', starts_at) = date_trunc('week', now() AT TIME ZONE 'UTC') + INTERVAL 7 DAY
+    AND NOT is_deleted
+QUALIFY row_number() OVER (PARTITION BY provider ORDER BY starts_at, meeting_key) <= 3
+ORDER BY starts_at, provider
+"""
+ATTENDANCE = """
+SELECT provider, count(DISTINCT meeting_key) AS meetings, count(*) AS people,
+    count(*) FILTER (response = 'accepted') AS accepted,
+    count(*) FILTER (response = 'tentative') AS tentative,
+    count(*) FILTER (response = 'declined') AS declined,
+    count(*) FILTER (response = 'needs_action') AS "no answer",
+    count(*) FILTER (response = 'attended') AS attended,
+    count(*) FILTER (response = 'no_show') AS "no-show",
+    count(*) FILTER (response = 'unknown') AS unknown
+FROM unified.meeting_attendees
+GROUP BY provider
+ORDER BY provider
+"""
+
+
+def unify() -> None:
+    """Make one table of all providers' meetings with dbt, and show what can be asked of it."""
+    console.rule("[bold]One table of meetings", align="left")
+    with (
+        step("dbt build: the package in dbt/, on the tables that PyAirbyte has written"),
+        LOG.open("a") as log,
+    ):
+        subprocess.run(
+            [DBT, "build", "--vars", "meetings_schema: main"],
+            cwd=CHECKOUT / "dbt",
+            env={
+                **os.environ,
+                "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+                "DBT_TARGET_PATH": str(FOLDER / "dbt"),
+                "DBT_LOG_PATH": str(FOLDER / "dbt"),
+                "MEETINGS_DUCKDB": str(DATABASE),
+                "MEETINGS_SCHEMA": "unified",
+            },
+            stdout=log,
+            stderr=log,
+            check=True,
+        )
+    with duckdb.connect(str(DATABASE), read_only=True) as database:
+        for title, query in (
+            ("", MODELS),
+            ("Next week, UTC: three of each provider", NEXT_WEEK),
+            ("Attendance", ATTENDANCE),
+        ):
+            found = database.execute(query)
+            made = table(*(name for name, *_ in found.description or []), title=title)
+            for row in found.fetchall():
+                made.add_row(*map(shown, row))
+            console.print(made)
+
+
 def main() -> int:
     # A stopped demo unwinds like an interrupted one, so that the sandbox stops too.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -256,9 +330,11 @@ def main() -> int:
                 f"({box.url}) as the providers' documents say.\nNo account and no credentials "
                 f"are used, and nothing is sent anywhere.\n"
             )
+            keep_time_zones()
             cache = ab.DuckDBCache(db_path=DATABASE)
             right = [demonstrate(provider, box, cache) for provider in PROVIDERS]
             cache.close()
+        unify()
     except KeyboardInterrupt:
         console.print("Stopped; nothing is left running.")
         return 130
@@ -266,8 +342,10 @@ def main() -> int:
         console.print(f"[bold red]✗ {escape(str(error))}[/]")
         console.print(f"All that PyAirbyte printed: {LOG.relative_to(CHECKOUT)}")
         return 1
-    console.print("The table is yours to query (the sandbox has stopped, the file stays):\n")
-    query = "SELECT id, title, start_time FROM salesloft_meetings ORDER BY updated_at DESC"
+    console.print("The tables are yours to query (the sandbox has stopped, the file stays):\n")
+    query = (
+        "SELECT provider, title, starts_at, status FROM unified.meetings ORDER BY updated_at DESC"
+    )
     code = f"c = duckdb.connect('.demo/{DATABASE.name}'); c.sql('{query} LIMIT 5').show()"
     command = f'  .demo/pyairbyte/bin/python -c "import duckdb; {code}"\n'
     console.print(command, soft_wrap=True, markup=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -69,20 +69,20 @@ def test_a_table_that_differs_is_told_apart_in_words(rows: list[Any], words: str
     assert differences(TRUTH, rows, ["id"]) == [words]
 
 
-def test_a_time_with_an_offset_is_compared_by_its_clock_time() -> None:
-    # Given what PyAirbyte makes of a time with an offset
+@pytest.mark.parametrize("zone", [None, timezone.utc])
+def test_a_time_with_an_offset_is_compared_as_the_column_can_hold_it(zone: timezone | None) -> None:
+    # Given a time with an offset, and a column without or with a zone
     truth = {"1": {"id": 1, "at": "2026-06-01T09:30:00+05:30"}}
     # When the clock time is there, or the moment in UTC
-    kept, moved = (
+    clock_time, moment = (
         differences(truth, [{"id": 1, "at": at}], ["id"])
         for at in (
-            datetime(2026, 6, 1, 9, 30),
-            datetime(2026, 6, 1, 4, 0),
+            datetime(2026, 6, 1, 9, 30, tzinfo=zone),
+            datetime(2026, 6, 1, 4, 0, tzinfo=zone),
         )
     )
-    # Then the first is as it should be
-    assert kept == []
-    assert len(moved) == 1
+    # Then without a zone the first is as it should be, and with one the second
+    assert (len(clock_time), len(moment)) == ((1, 0) if zone else (0, 1))
 
 
 def test_a_row_that_is_marked_as_deleted_counts_as_gone() -> None:
