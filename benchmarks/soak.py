@@ -114,8 +114,8 @@ class Connection:
         for _ in range(chance.choice((0, 0, 1, 2))):
             box.fault(here, chance.randint(1, 20), **chance.choice(PASSING))
             self.count["faults"] += 1
-        if chance.random() < 0.2:  # the token ends before its time
-            box.before(here, chance.randint(1, 10), lambda: box.clock.advance(hours=3))
+        if self.oauth and chance.random() < 0.2:  # tokens end in mid-sync
+            self.account.side.oauth.after_uses = chance.randint(1, 10)
         for_good = chance.random() < 0.1
         if for_good:
             box.fault(here, chance.randint(1, 10), 10**6, kind="status", status=403)
@@ -132,6 +132,8 @@ class Connection:
                 raise Wrong(f"a sync failed: {[error['message'] for error in output.errors]}")
         for script in (box._before, box._after, box._faults):
             script.clear()
+        if self.oauth:
+            self.account.side.oauth.after_uses = None
 
     def has_lost_its_token(self, output: Output) -> bool:
         """Whether it was killed after a renewal that it could not write down any more."""

@@ -49,8 +49,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _DAY = 86_400_000  # milliseconds, as everything that is sent to HighLevel
 _BEFORE_EVERYTHING = 946_684_800_000  # 2000-01-01; zero might be taken for "not given"
 _BEFORE_HIGHLEVEL = 1_451_606_400_000  # 2016-01-01, before which next to nothing can be expected
-_FIRST_WINDOW_DAYS = 365
-_ROWS_PER_ANSWER = 2000  # aimed at, about two megabytes
+_FIRST_WINDOW_DAYS = 30  # back from now, beside all that lies ahead
+_ROWS_PER_ANSWER = 1000  # aimed at; with eight workers about 50 megabytes
+_ROWS_OF_A_SMALL_CALENDAR = 2000
+_TELLING_ROWS = 20
+_MOST_REMEMBERED = 5000
 _SUSPICIOUS = 100  # answers of a multiple of it may have been cut off
 _MOST_FINGERPRINTS = 1000
 _IDS_PER_SLICE = 50
@@ -279,6 +282,8 @@ class Pass:
             if emitted.get(str(row.get("id"))) == print_:
                 continue  # windows overlap
             if new_calendar or self._is_new(row, stamp, print_):
+                if len(emitted) >= _MOST_REMEMBERED:  # a row twice does no harm
+                    emitted.clear()
                 emitted[str(row.get("id"))] = print_
                 new.append(row)
         with self.lock:
@@ -296,12 +301,12 @@ class Pass:
             return True
         return stamp is None or stamp >= self.bound
 
-    def first_width(self) -> int:
+    def first_width(self, days_ahead: int) -> int:
         """Return the length of a calendar's first window: all, if the last pass found few rows."""
         whole = self.read_to - self.read_from
-        if self.rows_before is not None and self.rows_before <= _ROWS_PER_ANSWER:
+        if self.rows_before is not None and self.rows_before <= _ROWS_OF_A_SMALL_CALENDAR:
             return whole
-        return min(whole, _FIRST_WINDOW_DAYS * _DAY + 366 * _DAY)
+        return min(whole, (_FIRST_WINDOW_DAYS + days_ahead) * _DAY)
 
     def state(self, cursor_field: str) -> Json:
         """Return what may be promised once every slice of the pass has been read."""
@@ -443,8 +448,11 @@ class EventsSync(Sync):
         return max(self._start_date(), _millis(min(bound, now)) - int(days) * _DAY)
 
     def _end(self, now: datetime) -> int:
+        return _millis(now) + self._days_ahead() * _DAY
+
+    def _days_ahead(self) -> int:
         days = self.config["provider"].get("look_ahead_days")
-        return _millis(now) + int(365 if days is None else days) * _DAY
+        return 365 if days is None else int(days)
 
     def _scope(self) -> str:
         """Stands for the location and the choice of calendars that a state is about."""
@@ -476,16 +484,21 @@ class EventsSync(Sync):
         self, reading: Pass, calendar: str, first: int, end: int
     ) -> Iterator[requests.Response]:
         """Yield the answers that together cover a calendar from ``first`` to ``end``."""
-        width, total = reading.first_width(), 0
+        width, total = reading.first_width(self._days_ahead()), 0
         while end > first:
+            if end - _BEFORE_HIGHLEVEL <= 2 * width:
+                width = end - first  # the rest at once
             start = self._window_start(first, end, width)
-            rows = 0
+            rows, busy = 0, 0
             for response in self._whole(calendar, start, end, self._first(reading, calendar)):
                 rows += len(_events(response))
+                busy = max(busy, _span(_events(response)))
                 yield response
             total += rows
-            # From the density of this window, but carefully: the past may have been busier.
-            width = int((end - start) * min(8.0, _ROWS_PER_ANSWER / max(rows, 1)))
+            # From the density of this window, where it has rows, but carefully: the past may have
+            # been busier.
+            length = busy if rows >= _TELLING_ROWS and busy else end - start
+            width = min(12 * (end - start), length * _ROWS_PER_ANSWER // max(rows, 1))
             width = max(width, _DAY)
             end = start
         with reading.lock:
@@ -509,7 +522,9 @@ class EventsSync(Sync):
 
         What was asked for in vain is asked for again later, as it is older than the bound now.
         """
-        start = self._window_start(reading.read_from, reading.read_to, reading.first_width())
+        start = self._window_start(
+            reading.read_from, reading.read_to, reading.first_width(self._days_ahead())
+        )
         for calendar in calendars[:_CALENDARS_TO_TRY]:
             if reading.begin(calendar, self._events_between(calendar, start, reading.read_to)):
                 return
@@ -735,6 +750,12 @@ def _not_future(stamps: list[datetime | None], response: requests.Response) -> l
 def _start(row: Json) -> int | None:
     moment = timestamps.parse_or_none(row.get("startTime"))
     return None if moment is None else _millis(moment)
+
+
+def _span(rows: list[Json]) -> int:
+    """Return the time between the first start and the last one."""
+    starts = [start for row in rows if (start := _start(row)) is not None]
+    return max(starts) - min(starts) if starts else 0
 
 
 def _middle(rows: list[Json], start: int, end: int) -> int | None:
