@@ -83,4 +83,4 @@ requests: $(INSTALLED) ## Count the requests that first and later syncs take
 	@$(BIN)/python -m benchmarks.requests
 
 clean: ## Remove all that make has made
-	@rm -rf $(VENV) .venv-clients .venv-airflow .venv-warehouses .demo build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-clients .venv-airflow .venv-warehouses .demo dbt/target dbt/logs build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
