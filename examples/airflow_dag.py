@@ -14,6 +14,7 @@ whole.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import Counter
 from contextlib import ExitStack
@@ -28,6 +29,8 @@ from docker.types import Mount
 
 IMAGE = os.environ.get("MEETINGS_IMAGE", "source-meetings:0.1.0")
 FOLDER = os.environ.get("MEETINGS_FOLDER", "/srv/meetings")
+
+log = logging.getLogger(__name__)
 
 
 def _name(state: dict[str, Any]) -> str:
@@ -67,7 +70,8 @@ with DAG(
     def keep(folder: str) -> dict[str, int]:
         """Put the rows into files by stream, then the states into `state.json`; count the rows.
 
-        The rows first: a state promises that all rows before it are kept.
+        The rows first: a state promises that all rows before it are kept. What the connector
+        says, errors included, becomes the log of this task.
         """
         data = Path(folder)
         now = datetime.now(timezone.utc)
@@ -88,6 +92,10 @@ with DAG(
                         files[stream] = stack.enter_context(path.open("w"))
                     files[stream].write(json.dumps(message["record"]["data"]) + "\n")
                     counts[stream] += 1
+                elif message["type"] == "LOG":
+                    log.info(message["log"]["message"])
+                elif message["type"] == "TRACE" and message["trace"]["type"] == "ERROR":
+                    log.error(message["trace"]["error"]["message"])
         new = data / "state.json.new"
         new.write_text(json.dumps(list(states.values())))
         new.replace(data / "state.json")

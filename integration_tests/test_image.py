@@ -410,22 +410,25 @@ def told_to_wait(box: Sandbox) -> bool:
 
 @pytest.fixture
 def airflow(engine: Engine, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Answers in lines of JSON (see airflow_example.py), and logs into `airflow.log`."""
     if not AIRFLOW.exists():
         reason = "Airflow is not installed: make airflow"
         pytest.fail(reason) if os.environ.get("REQUIRE_ALL") == "1" else pytest.skip(reason)
     folders = {"AIRFLOW_HOME": str(tmp_path), "MEETINGS_FOLDER": str(engine.folder)}
-    with subprocess.Popen(
-        [str(AIRFLOW), str(Path(__file__).parent / "airflow_example.py")],
-        env={**os.environ, **folders, "MEETINGS_IMAGE": engine.image},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    command = [str(AIRFLOW), str(Path(__file__).parent / "airflow_example.py")]
+    environment = {**os.environ, **folders, "MEETINGS_IMAGE": engine.image}
+    pipe = subprocess.PIPE
+    with (
+        (tmp_path / "airflow.log").open("w") as log,
+        subprocess.Popen(
+            command, env=environment, stdin=pipe, stdout=pipe, stderr=log, text=True
+        ) as process,
+    ):
         yield process
 
 
 def test_the_example_for_airflow_keeps_what_a_failed_run_read_and_goes_on_from_it(
-    engine: Engine, airflow: subprocess.Popen[str], box: Sandbox
+    engine: Engine, airflow: subprocess.Popen[str], box: Sandbox, tmp_path: Path
 ) -> None:
     # Given the example, loaded by Airflow
     assert airflow.stdin is not None and airflow.stdout is not None
@@ -458,8 +461,10 @@ def test_the_example_for_airflow_keeps_what_a_failed_run_read_and_goes_on_from_i
         airflow.stdin.flush()
         counts.append(json.loads(airflow.stdout.readline())["salesloft_meetings"])
         ACCOUNTS["salesloft"].change(box)
-    # Then the run that failed is seen as failed, its rows were kept and not all read again
+    # Then the run that failed is seen as failed, and the log says why
     assert codes == [1, 0, 0]
+    assert "meetings:read" in (tmp_path / "airflow.log").read_text()
+    # And its rows were kept and not all read again
     assert 0 < counts[0] < 600 and counts[1] < 600 and counts[2] < 10
     # And the files hold every meeting, as it was before the last changes
     files = sorted(data.glob("salesloft_meetings.*.jsonl"))
