@@ -11,7 +11,7 @@ AIRFLOW := .venv-airflow/.installed
 WAREHOUSES := .venv-warehouses/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients airflow warehouses demo image test unit lint format types sandbox requests clean
+.PHONY: help install clients airflow warehouses demo image test unit lint format types sandbox requests memory soak clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -81,6 +81,12 @@ sandbox: $(INSTALLED) ## Serve the four providers on loopback until Ctrl-C
 
 requests: $(INSTALLED) ## Count the requests that first and later syncs take
 	@$(BIN)/python -m benchmarks.requests
+
+memory: $(INSTALLED) ## Measure the memory of first syncs, up to a million meetings (an hour)
+	@$(BIN)/python -m benchmarks.memory --sizes 10000 1000000
+
+soak: $(INSTALLED) ## An hour of days with writes, faults and kills; SOAK="--days 30 --seed 7"
+	@$(BIN)/python -m benchmarks.soak $(SOAK)
 
 clean: ## Remove all that make has made
 	@rm -rf $(VENV) .venv-clients .venv-airflow .venv-warehouses .demo dbt/target dbt/logs build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

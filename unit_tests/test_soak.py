@@ -1,0 +1,30 @@
+"""The benchmarks that take hours, in a form that takes seconds."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.memory import grown, measure
+from benchmarks.soak import soak
+from unit_tests.accounts import ACCOUNTS
+
+
+def test_after_a_day_of_faults_kills_and_writes_the_tables_are_the_truth(monkeypatch):
+    # `soak` raises at the first row that is missing, stale or too many; `make soak` runs for hours.
+    monkeypatch.setenv("SOURCE_MEETINGS_PATIENCE", "0.02")
+    connections = soak(days=1, minutes=None, seed=11, size=60)
+    assert {connection.name for connection in connections} == set(ACCOUNTS)
+    assert all(connection.count["days"] == 1 for connection in connections)
+    happened = sum(
+        (connection.count for connection in connections), start=type(connections[0].count)()
+    )
+    assert all(happened[what] for what in ("writes", "writes in mid-sync", "faults", "killed"))
+
+
+@pytest.mark.parametrize("provider", sorted(ACCOUNTS))
+def test_ten_times_the_meetings_take_no_more_memory_than_queues_and_pages_do(provider):
+    # Given first syncs of 2,000 and of 20,000 meetings, whose records are some 20 MB
+    measured = [measure(provider, meetings) for meetings in (2_000, 20_000)]
+    # Then all were read, and what is held does not grow with them
+    assert all(one.records >= one.meetings for one in measured)
+    assert grown(measured) < 40
