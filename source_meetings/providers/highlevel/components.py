@@ -129,7 +129,9 @@ class PacedRequester(ApiRequester):
 
     def send_request(self, *args: Any, **options: Any) -> requests.Response | None:
         pace = _pace(self.config)
+        started = time.monotonic()
         pace.wait()
+        self.client.progress.waited(time.monotonic() - started)
         response = super().send_request(*args, **options)
         if response is not None:
             pace.note(response.headers)
