@@ -333,6 +333,22 @@ def test_events_of_one_moment_are_listed_again_until_the_overlap_has_passed(box:
     assert_equal_to_truth(box, table)
 
 
+def test_meetings_that_are_known_to_be_deleted_are_not_looked_at_again(box: Sandbox) -> None:
+    # Given meetings that were deleted in the overlap of the next sync
+    box.close.generate(count=300)
+    table, output = first_sync(box)
+    box.clock.advance(hours=1)
+    for key in sorted(box.close.truth())[:60]:
+        box.close.delete(key)
+    output = synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+    # When
+    output = synced(box, table, output.last_states())
+    # Then
+    assert [params for params in asked(box, LIST) if "id__in" in params] == []
+    assert output.records() == []
+
+
 def test_changed_meetings_are_read_by_id_thirty_and_more_to_a_request(box: Sandbox) -> None:
     # Given
     box.close.generate(count=300)

@@ -107,6 +107,9 @@ class MeetingsSync(Sync):
         self._seen_before: set[bytes] = set()
         self._seen: set[bytes] = set()
         self._emitted: set[bytes] = set()
+        self._overlapping: list[bytes] = []
+        self._deletions: dict[bytes, str] = {}  # event -> meeting
+        self._gone: set[str] = set()
         self._recent: datetime | None = None
 
     # -- a first sync ---------------------------------------------------------------------------
@@ -205,6 +208,14 @@ class MeetingsSync(Sync):
         yield make_slice({**_window(start, end, now), "again": True})
 
     def state_after_changes(self, state: Json) -> Json:
+        if not self._log_is_closed:
+            # A deletion is looked at again as long as the row is still shown.
+            events = [
+                digest
+                for digest in self._overlapping
+                if digest not in self._deletions or self._deletions[digest] in self._gone
+            ]
+            self._next_state["events_seen"] = _packed(events[:_MOST_EVENTS_KEPT])
         return {**self._next_state, **self._seen_state()}
 
     def _read_log(self, state: Json, known: dict[str, datetime]) -> dict[str, Json] | None:
@@ -230,9 +241,9 @@ class MeetingsSync(Sync):
                 moment = self._note({} if digest in self._events_before else found, event)
                 if moment is not None:
                     newest = max(filter(None, (newest, min(moment, self._log_read_at + _SECOND))))
-                    # A deletion is looked at again: the row may have been shown a moment longer.
-                    if event.get("action") != "deleted":
-                        read[digest] = moment
+                    read[digest] = moment
+                    if event.get("action") == "deleted" and digest not in self._events_before:
+                        self._deletions[digest] = str(event["object_id"])
             if self._log_is_closed:
                 return None
             read_from = read_from or self._log_read_at
@@ -242,18 +253,12 @@ class MeetingsSync(Sync):
         self._refuse_a_gap(state, before, shown_before)
         moments = {action: timestamps.iso(moment) for action, moment in known.items()}
         as_of = max(timestamps.parse(state[self.cursor_field]), self._log_read_at)
-        overlapping = [
+        self._overlapping = [
             digest
             for digest, moment in read.items()
             if moment >= min(known.values(), default=moment) - overlap
         ]
-        self._next_state.update(
-            {
-                self.cursor_field: timestamps.iso(as_of),
-                "events": moments,
-                "events_seen": _packed(overlapping[:_MOST_EVENTS_KEPT]),
-            }
-        )
+        self._next_state.update({self.cursor_field: timestamps.iso(as_of), "events": moments})
         seen_at = timestamps.parse_or_none(state.get("seen_at"))
         if before != shown_before or seen_at is None:
             self._next_state["seen_at"] = timestamps.iso(self._log_read_at)
@@ -414,6 +419,7 @@ class MeetingsSync(Sync):
             raise self.unexpected("Close answered with meetings that were not asked for by id.")
         yield from self._emit(response, stream_slice, again=False)
         gone = [deleted[one] for one in ids if one in deleted and one not in there]
+        self._gone.update(row["id"] for row in gone)
         yield from self._tombstones(gone, stream_slice)
         missing = [one for one in ids if one not in there and one not in deleted]
         if missing and once_more:
