@@ -21,12 +21,12 @@ _sources: list[Any] = []
 
 def pyairbyte(connector: str, configs: list[Json]) -> None:
     """Read every stream of the accounts into DuckDB, with PyAirbyte."""
-    sys.path.insert(0, str(Path(__file__).parent.parent))
+    sys.path.append(str(Path(__file__).parent.parent / "examples"))
     import airbyte as ab
+    from airbyte import types
+    from pyairbyte_duckdb import PointInTime
 
-    from demo.zones import keep_time_zones
-
-    keep_time_zones()
+    types.CONVERSION_MAP["timestamp_with_timezone"] = PointInTime
     for config in configs if not _sources else []:
         source = ab.get_source(
             "source-meetings", local_executable=Path(connector), install_if_missing=False
