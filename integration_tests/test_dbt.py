@@ -36,7 +36,7 @@ PROVIDERS = ("close", "expoplatform", "highlevel", "salesloft")
 
 Json = dict[str, Any]
 
-pytestmark = pytest.mark.xdist_group("dbt")  # they share a process
+pytestmark = pytest.mark.xdist_group("dbt")  # they share a process, but for the two long ones
 
 
 def missing(reason: str) -> None:
@@ -317,7 +317,10 @@ def assert_models_equal_truth(warehouse: Warehouse, box: Sandbox, deleted: set[s
     assert attendees == unified.attendees(box)
 
 
-@pytest.mark.parametrize("kind", ["duckdb", "postgresql"])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.xdist_group(kind)) for kind in ("duckdb", "postgresql")],
+)
 def test_both_models_equal_the_sandbox_after_changes_and_after_a_full_refresh(kind, request, box):
     # Given an account of each provider, read into the warehouse
     warehouse: Warehouse = request.getfixturevalue(kind)

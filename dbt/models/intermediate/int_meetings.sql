@@ -19,7 +19,7 @@ with close as (
             'scheduled': ['upcoming'],
             'in_progress': ['in-progress'],
             'completed': ['completed'],
-            'cancelled': ['canceled'],
+            'cancelled': ['canceled', 'cancelled'],
             'declined': ['declined-by-org', 'declined-by-lead'],
         }) }} as status,
         status as status_raw,
@@ -112,7 +112,7 @@ highlevel as (
         {{ meetings.one_of('appointment_status', {
             'scheduled': ['new', 'confirmed', 'active', 'booked'],
             'completed': ['showed', 'completed'],
-            'cancelled': ['cancelled'],
+            'cancelled': ['cancelled', 'canceled'],
             'no_show': ['noshow'],
         }) }} as status,
         appointment_status as status_raw,
