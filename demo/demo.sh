@@ -63,7 +63,7 @@ connector=$(fingerprint setup.py $(find source_meetings schemas -name '*.py' -o 
 client=$(fingerprint demo/pyairbyte.txt dbt/requirements.txt)
 if ! installed connector "$connector" || ! installed pyairbyte "$client"; then
     echo "Installing below .demo/ with $("$PYTHON" -V): the connector; PyAirbyte as its client, and dbt."
-    echo "The first time takes some minutes (one or two on an idle machine), and 0.6 GB of disk."
+    echo "The first time takes some minutes (one or two on an idle machine), and 0.9 GB of disk."
     install connector "$connector" '.[sandbox]'
     connector_id=$!
     install pyairbyte "$client" --no-deps --ignore-requires-python \
