@@ -340,7 +340,7 @@ def test_both_models_equal_the_sandbox_after_changes_and_after_a_full_refresh(ki
         box.close.delete_outcome(box.close.outcomes[0]["id"])
     warehouse.sync(configs)
     # And dbt goes on with what was extracted since
-    warehouse.dbt("build")
+    warehouse.dbt("run")
     # Then the models are what the sandbox holds now
     assert_models_equal_truth(warehouse, box, deleted=box.close.deleted)
     went_on = warehouse.models()
