@@ -178,14 +178,14 @@ class ApiClient(HttpClient):
             sent = request.headers.get("Authorization")
             if attempt.problem is None:
                 assert attempt.response is not None
-                if isinstance(auth, ProviderAuthenticator):
-                    auth.accepted = sent
+                if isinstance(auth, ProviderAuthenticator) and sent is not None:
+                    auth.accepted.add(str(sent))
                 return attempt.response
             # A token that has been good before has ended since; one that never was is refused.
             if (
                 isinstance(auth, ProviderAuthenticator)
                 and renewals < _MOST_RENEWALS
-                and (renewals == 0 or auth.accepted == sent)
+                and (renewals == 0 or sent in auth.accepted)
                 and self._renew_credentials(request, attempt)
             ):
                 renewals += 1
@@ -415,7 +415,8 @@ class ApiClient(HttpClient):
         if attempt.failure_type == FailureType.transient_error:
             words += " What has been read is kept; run the sync again later."
         return AirbyteTracedException(
-            message=f"{self._what(request)}: {words}",
+            # The words may quote the provider's own, and those may quote what was sent.
+            message=filter_secrets(f"{self._what(request)}: {words}"),
             internal_message=f"status: {status}; {attempt.detail}",
             failure_type=attempt.failure_type,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, Type
@@ -162,7 +164,11 @@ def read(
 
 
 def run_command(args: list[str]) -> Output:
-    """Run one command in this process; standard output must hold protocol messages only."""
+    """Run one command in this process; standard output must hold protocol messages only.
+
+    Whatever the command does, and at every level of logging, nothing it prints shows a secret.
+    """
+    secrets = _secrets_of(args)
     printed = StringIO()
     code: int | None = 0
     with redirect_stdout(printed), _logs_to(printed):
@@ -172,7 +178,41 @@ def run_command(args: list[str]) -> Output:
             code = error.code if isinstance(error.code, int) else 1
         except Exception:
             code = 1
-    return Output([json.loads(line) for line in printed.getvalue().splitlines() if line], code)
+    output = Output([json.loads(line) for line in printed.getvalue().splitlines() if line], code)
+    assert_no_secret(output, secrets)
+    return output
+
+
+def assert_no_secret(output: Output, secrets: set[str]) -> None:
+    """CONTROL messages alone show tokens: handing over new ones is what they are for."""
+    for message in output.of("CONTROL"):
+        provider = message["control"]["connectorConfig"]["config"]["provider"]
+        secrets = secrets | secrets_in(provider["credentials"])
+    for message in output.messages:
+        if message["type"] != "CONTROL":
+            text = str(message)
+            shown = [secret for secret in secrets if secret in text]
+            assert not shown, f"a {message['type']} message shows a secret"
+
+
+def secrets_in(credentials: Mapping[str, Any]) -> set[str]:
+    """The secrets of a configuration as they are and as Close's header has them.
+
+    Not those that are too short to be told from other words (``None``, ``1e5``).
+    """
+    names = ("api_key", "access_token", "refresh_token", "client_secret", "client_id")
+    values = {str(credentials[name]) for name in names if credentials.get(name)}
+    basic = {base64.b64encode(f"{value}:".encode()).decode() for value in values}
+    return {value for value in values | basic if len(value) >= 8}
+
+
+def _secrets_of(args: list[str]) -> set[str]:
+    try:
+        config = json.loads(Path(args[args.index("--config") + 1]).read_text())
+        provider = config["provider"]
+        return secrets_in(provider) | secrets_in(provider.get("credentials") or {})
+    except (ValueError, LookupError, OSError, TypeError, AttributeError):
+        return set()  # no configuration, or one that is to be refused
 
 
 @contextmanager

@@ -5,12 +5,25 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from sandbox import Sandbox
-from unit_tests.harness import Json, Output, Table, read, run_command, without_nulls, write_json
+from unit_tests.accounts import ACCOUNTS, Account
+from unit_tests.harness import (
+    Json,
+    Output,
+    Table,
+    read,
+    run_command,
+    secrets_in,
+    without_nulls,
+    write_json,
+)
 
+API = r"/(api/v1|v2|calendars|meetings/export)"  # and not a token endpoint
 LIST = "/salesloft/v2/meetings"
 TOKEN = "/salesloft/oauth/token"
 
@@ -262,3 +275,253 @@ def test_check_shows_no_key_either(box):
     assert "does not accept the API key" in status["message"]
     assert key not in json.dumps(output.messages)
     Path(path).unlink()
+
+
+# ------------------------------------------------------------------ every provider, every refusal
+
+
+def assert_complete(account: Account, output: Output) -> None:
+    stream = account.streams[0]
+    assert output.exit_code == 0, output.errors
+    table = Table(stream)
+    table.load(output)
+    assert account.differences(table) == {"missing": [], "stale": [], "too many": []}
+
+
+def account_of(box: Sandbox, name: str) -> Account:
+    account = ACCOUNTS[name](box, seed=1)
+    box.highlevel.interval_ms = 50
+    account.generate(240)
+    return account
+
+
+WITH_OAUTH = ["close", "salesloft", "highlevel"]
+
+
+@pytest.mark.parametrize("name", WITH_OAUTH)
+def test_a_token_that_ends_under_many_workers_is_renewed_once_for_all_streams(box, name):
+    # Given eight workers, and tokens that end while their requests are on the way
+    account = account_of(box, name)
+    box.before(API, 5, account.side.oauth.expire_all)
+    config = {**account.config(oauth=True), "num_workers": 8}
+    output = read(config)
+    # Then there is one new token at the start and one when it ended, and each was announced once
+    assert_complete(account, output)
+    assert len(renewals(output)) == account.side.oauth.refreshes == 2
+    assert renewals(output)[-1]["refresh_token"] == account.side.oauth.refresh_token
+
+
+@pytest.mark.parametrize("name", WITH_OAUTH)
+@pytest.mark.parametrize(
+    ("fault", "failure_type", "words", "requests"),
+    [
+        ({"status": 400, "body": {"error": "invalid_grant"}}, "config_error", "put the new", 1),
+        ({"status": 401, "body": {"error": "invalid_client"}}, "config_error", "client_secret", 1),
+        ({"status": 403, "body": "<html>"}, "config_error", "Authenticate again", 1),
+        ({"status": 404, "body": "<html>"}, "config_error", "provider.token_url", 1),
+        ({"status": 302, "headers": {"location": "/x"}}, "config_error", "provider.token_url", 1),
+        ({"status": 500}, "transient_error", "status 500, 4 times", 4),
+        ({"status": 429, "headers": {"Retry-After": "0"}}, "transient_error", "status 429", 4),
+        ({"status": 200, "body": "<html>"}, "transient_error", "without an access token", 4),
+        ({"status": 200, "body": {"token": "x"}}, "transient_error", "without an access token", 4),
+        ({"status": 200, "body": []}, "transient_error", "without an access token", 4),
+        (
+            {"status": 200, "body": {"access_token": "secret\nsecret"}},
+            "transient_error",
+            "without an access token",
+            4,
+        ),
+    ],
+)
+def test_a_token_endpoint_that_refuses_is_asked_once_and_its_reason_is_told(
+    box, name, fault, failure_type, words, requests
+):
+    # Given a token endpoint that refuses, or answers with nothing of use, for ever
+    account = account_of(box, name)
+    tokens = "oauth2?/token"
+    box.fault(tokens, 1, 99, kind="status", **fault)
+    output = read({**account.config(oauth=True), "num_workers": 8}, debug=True)
+    # Then each stream says so once, and what to do, without having asked the API anything
+    assert output.exit_code == 1
+    streams = [error["stream_descriptor"]["name"] for error in output.errors]
+    assert sorted(streams) == sorted(output.statuses)
+    for error in output.errors:
+        assert error["failure_type"] == failure_type
+        assert words in error["message"]
+    assert all("token" in request.path for request in box.requests)
+    # Refusals are final; other streams may find that the endpoint has come back
+    assert len(box.requests) <= requests * (1 if requests == 1 else len(streams))
+
+
+@pytest.mark.parametrize(
+    "lifetime", [None, "7200", 7200.5, "soon", 0, -1, 10**12, True, {}, "nan", "inf", 30, 3]
+)
+def test_any_lifetime_of_a_token_is_understood(box, lifetime):
+    # Given answers of the token endpoint that say how long a token lives in one way or another
+    side = box.salesloft
+    side.generate(count=400, seed=1)
+    plain = side._token
+
+    def token(call: Any) -> Any:
+        reply = plain(call)
+        reply.payload["expires_in"] = lifetime
+        return reply
+
+    side._token = token  # type: ignore[method-assign]
+    output = read(with_oauth(box))
+    # Then no token is renewed before it is about to end
+    assert_whole(box, output)
+    assert len(renewals(output)) == 1
+    assert renewals(output)[0]["token_expiry_date"].endswith("Z")
+
+
+def test_a_refresh_token_that_is_not_replaced_is_kept(box, tmp_path):
+    side = box.salesloft
+    side.insert()
+    side.oauth.rotates = False
+    plain = side._token
+
+    def token(call: Any) -> Any:
+        reply = plain(call)
+        del reply.payload["refresh_token"]
+        return reply
+
+    side._token = token  # type: ignore[method-assign]
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(with_oauth(box)))
+    for _ in range(2):
+        output = read(with_oauth(box), config_path=str(path))
+        assert_whole(box, output)
+        side.oauth.expire_all()
+        stored = json.loads(path.read_text())["provider"]["credentials"]
+        assert stored["refresh_token"] == side.oauth.refresh_token
+
+
+def test_a_configuration_file_that_may_not_be_written_is_left_and_the_log_says_so_once(
+    box, tmp_path
+):
+    side = box.salesloft
+    side.generate(count=300, seed=2)
+    side.oauth.after_uses = 2
+    path = tmp_path / "config.json"
+    before = json.dumps(with_oauth(box))
+    path.write_text(before)
+    path.chmod(0o444)
+    output = read(with_oauth(box), config_path=str(path))
+    assert_whole(box, output)
+    assert path.read_text() == before
+    assert len(renewals(output)) > 1
+    (line,) = [line for line in output.logs if "could not be written" in line]
+    assert "take the new one from the last CONTROL message" in line
+
+
+def no_access(box: Sandbox, name: str) -> None:
+    """Take from the credentials the right to read meetings."""
+    if name == "salesloft":
+        box.salesloft.keys = {"ak_sandbox": set()}
+    elif name == "highlevel":
+        box.highlevel.tokens = {"pit-sandbox": {"calendars.readonly"}}
+    elif name == "expoplatform":
+        box.expoplatform.keys = {key: {999} for key in box.expoplatform.keys}
+    else:
+        box.fault("/activity/meeting", 1, 99, kind="status", status=403)
+
+
+def no_credentials(box: Sandbox, name: str) -> None:
+    """Take the credentials back."""
+    if name == "highlevel":
+        box.highlevel.tokens = {}
+    elif name == "expoplatform":
+        box.expoplatform.switched_off = set(box.expoplatform.keys)
+    else:
+        getattr(box, name).keys = {} if name == "salesloft" else set()
+
+
+@pytest.mark.parametrize("debug", [False, True], ids=["", "debug"])
+@pytest.mark.parametrize(
+    ("name", "taken", "words"),
+    [
+        ("close", no_credentials, "Settings > Developer > API Keys"),
+        ("close", no_access, "may not read this"),
+        ("salesloft", no_credentials, "Your Applications > API Keys"),
+        ("salesloft", no_access, "the scope meetings:read"),
+        ("highlevel", no_credentials, "Settings > Private Integrations"),
+        ("highlevel", no_access, "calendars/events.readonly"),
+        ("expoplatform", no_credentials, "switched off after each show"),
+        ("expoplatform", no_access, "may not see event 101"),
+    ],
+)
+def test_credentials_that_do_not_do_have_their_own_message_at_check_and_at_read(
+    box, name, taken, words, debug
+):
+    account = account_of(box, name)
+    config = account.config()
+    taken(box, name)
+    path = write_json(config)
+    checked = run_command(["check", "--config", path, *(["--debug"] if debug else [])])
+    Path(path).unlink()
+    status = checked.of("CONNECTION_STATUS")[0]["connectionStatus"]
+    assert status["status"] == "FAILED"
+    assert words in status["message"]
+    assert len(box.requests) <= 3
+    box.forget_requests()
+    output = read(config, streams=[account.streams[0]], debug=debug)
+    (error,) = output.errors
+    assert error["failure_type"] == "config_error"
+    assert words in error["message"]
+    assert account.streams[0] in error["message"]
+    assert len(box.requests) <= 10
+
+
+@pytest.mark.parametrize("name", list(ACCOUNTS))
+def test_credentials_that_are_taken_back_in_mid_sync_end_it_and_the_next_run_goes_on(box, name):
+    account = account_of(box, name)
+    config = account.config()
+    stream = account.streams[0]
+    kept = vars(account.side).copy()
+    box.expoplatform.page_cap = 50
+    box.before(API, 4, lambda: no_credentials(box, name))
+    output = read(config, streams=[stream])
+    (error,) = output.errors
+    assert error["failure_type"] == "config_error"
+    assert output.statuses == {stream: "INCOMPLETE"}
+    table = Table(stream)
+    table.load(output)
+    # When they are given back
+    for attribute in ("keys", "tokens", "switched_off"):
+        if attribute in kept:
+            setattr(account.side, attribute, kept[attribute])
+    box.expoplatform.switched_off = set()
+    after = read(config, output.last_states(), [stream])
+    assert after.exit_code == 0, after.errors
+    table.load(after)
+    assert account.differences(table) == {"missing": [], "stale": [], "too many": []}
+
+
+@pytest.mark.parametrize("name", list(ACCOUNTS))
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 500])
+def test_an_answer_that_repeats_the_credentials_does_not_put_them_into_a_message(box, name, status):
+    # Given answers that show what they were sent, in several ways of writing
+    account = account_of(box, name)
+    config = account.config()
+    side = account.side
+    plain = side.answer
+
+    def answer(call: Any) -> Any:
+        reply = plain(call)
+        sent = call.headers["authorization"]
+        reply.payload = {
+            "error": f"not welcome: {sent}",
+            "message": sent,
+            "errors": [quote(sent, safe="")],
+            "detail": json.dumps(sent).replace("/", "\\/"),
+        }
+        reply.status = status
+        return reply
+
+    side.answer = answer
+    secrets = secrets_in(config["provider"]) | secrets_in(config["provider"].get("credentials", {}))
+    output = read(config, debug=True)
+    assert output.exit_code == 1
+    written = {quote(secret, safe="") for secret in secrets} | secrets
+    assert not [secret for secret in written if secret in str(output.messages)]
