@@ -58,6 +58,7 @@ class ConnectionConfig(dict[str, Any]):
         super().__init__(json.loads(json.dumps(config)))
         self.path = Path(path) if path else None
         self.lock = threading.RLock()
+        self.accepted: set[str] = set()  # values of the header that were answered well
         self.renew_ahead = _REFRESH_AHEAD
         self.failure: tuple[float, AirbyteTracedException] | None = None  # of the last renewal
 
@@ -142,7 +143,6 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
         self._credentials: Mapping[str, Any] = provider.get("credentials") or provider
         self._token_url = str(provider.get("token_url") or self.token_url or "")
         self.renewable = self._credentials.get("auth_type") == "oauth2.0"
-        self.accepted: str | None = None  # the header value that was last answered well
         self._hidden: set[str] = set()
 
     @property
@@ -170,6 +170,11 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
         if secret not in self._hidden:
             self._hidden.add(secret)
             hide(secret)
+
+    @property
+    def accepted(self) -> set[str]:
+        """The values of the header that were answered well, to any stream and worker."""
+        return self._config.accepted
 
     def renew(self, rejected: str | None) -> bool:
         """Replace the access token behind the header value that a provider rejected.
