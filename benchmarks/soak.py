@@ -114,8 +114,8 @@ class Connection:
         for _ in range(chance.choice((0, 0, 1, 2))):
             box.fault(here, chance.randint(1, 20), **chance.choice(PASSING))
             self.count["faults"] += 1
-        if self.oauth and chance.random() < 0.2:  # tokens end in mid-sync
-            self.account.side.oauth.after_uses = chance.randint(1, 10)
+        if self.oauth and chance.random() < 0.2:  # tokens end in mid-sync, not before all have one
+            self.account.side.oauth.after_uses = chance.randint(10, 30)
         for_good = chance.random() < 0.1
         if for_good:
             box.fault(here, chance.randint(1, 10), 10**6, kind="status", status=403)
