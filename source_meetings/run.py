@@ -42,12 +42,18 @@ def _launch(source: SourceMeetings, parsed: Any) -> None:
     """Print the messages of a command as they come, and leave with status 1 after an error.
 
     In place of the CDK's ``launch``, which adds a second error, always called a config_error, to
-    that of a failed stream, and does not write whole lines (see ``output``).
+    that of a failed stream, and does not write whole lines (see ``output``). Each stream has
+    one error at most.
     """
-    reported = False
+    reported: set[str] = set()
     try:
         for line in AirbyteEntrypoint(source).run(parsed):
-            reported = reported or line.startswith('{"type":"TRACE","trace":{"type":"ERROR"')
+            if line.startswith('{"type":"TRACE","trace":{"type":"ERROR"'):
+                error = json.loads(line)["trace"]["error"]
+                stream = (error.get("stream_descriptor") or {}).get("name", "")
+                if stream in reported:
+                    continue  # each slice of a failing stream may have one
+                reported.add(stream)
             write_line(line)
     except AirbyteTracedException as error:
         if not reported:

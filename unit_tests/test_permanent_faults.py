@@ -121,12 +121,12 @@ def test_a_later_sync_that_fails_is_made_up_for_by_the_next(box, name, stream, f
 # ------------------------------------------------------------------ pages without end
 
 
-def twist(side: Any, change_page: Callable[[Json], None]) -> None:
-    """Have a change made to every page that the provider answers with; cursors mean nothing."""
+def twist(side: Any, change_page: Callable[[Json], None], ignored: str = "_cursor") -> None:
+    """Have a change made to every page that the provider answers, one parameter being ignored."""
     plain = side.answer
 
     def answer(call: Call) -> Reply:
-        call = replace(call, params=[pair for pair in call.params if pair[0] != "_cursor"])
+        call = replace(call, params=[pair for pair in call.params if pair[0] != ignored])
         reply = plain(call)
         if isinstance(reply.payload, dict):
             change_page(reply.payload)
@@ -218,3 +218,29 @@ def test_pages_without_end_stop_the_stream(box, name, loop, later):
     side.answer = plain
     copy.sync()
     copy.assert_equal_to_truth()
+
+
+@pytest.mark.parametrize("stream", ["close_outcomes", "close_meetings_by_calendar_event"])
+def test_lists_that_are_skipped_through_without_end_stop_the_stream(box, stream):
+    # Given a server that ignores _skip
+    account = account_of(box, "close")
+    box.close.insert(provider_calendar_event_id="evt1")
+    twist(box.close, more_and_the_same, ignored="_skip")
+    config = account.config()
+    config["provider"]["calendar_events"] = ["evt1"]
+    output = read(config, [], [stream])
+    error = only_failure(output, stream)
+    assert error["failure_type"] == "transient_error"
+    assert "does not end" in error["message"]
+    assert len(box.requests) < 10
+
+
+def test_a_stream_of_several_slices_that_fail_has_one_error(box):
+    account = account_of(box, "close")
+    stream = "close_meetings_by_calendar_event"
+    box.fault("provider_calendar_event_id", 1, 999, kind="status", status=403)
+    config = account.config()
+    config["provider"]["calendar_events"] = ["evt1", "evt2", "evt3", "evt4"]
+    output = read(config, [], [stream, "close_outcomes"])
+    assert "may not read this" in only_failure(output, stream)["message"]
+    assert output.statuses["close_outcomes"] == "COMPLETE"

@@ -621,11 +621,15 @@ _NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
 _LONGEST_WAIT_SECONDS = 300.0
 
 
+_SKIP = re.compile(r"[?&]_skip=\d+")
+
+
 @dataclass
 class SkipPages(PaginationStrategy):
     """Pages by ``_skip`` until ``has_more`` is false; for short lists only, see ``windows.py``."""
 
     page_size: int = PAGE_SIZE
+    _pages: dict[str, list[Any]] = field(default_factory=dict, init=False)  # the last one of each
 
     @property
     def initial_token(self) -> Any | None:
@@ -642,10 +646,14 @@ class SkipPages(PaginationStrategy):
     ) -> Any | None:
         if not has_more(response):
             return None
-        rows = len(rows_of(response, "data"))
-        if not rows:
+        ids = [row.get("id") for row in rows_of(response, "data") if isinstance(row, dict)]
+        if not ids:
             raise UnreadableWindow("an empty page says that there is more")
-        return int(last_page_token_value or 0) + rows
+        query = _SKIP.sub("", response.url)
+        if self._pages.get(query) == ids:
+            raise UnreadableWindow("a list repeats a page and does not end")
+        self._pages[query] = ids
+        return int(last_page_token_value or 0) + len(ids)
 
     def get_page_size(self) -> int | None:
         return self.page_size
