@@ -50,6 +50,7 @@ from source_meetings.progress import Progress, reported
 from source_meetings.sync import Sync, SyncCursor
 
 LOGGER = logging.getLogger("airbyte.source_meetings")
+_MOST_RECORDS_QUEUED = 1000
 CHECK_SECONDS = 18.0
 
 
@@ -132,6 +133,8 @@ class SourceMeetings(ConcurrentDeclarativeSource):
         super().__init__(
             catalog=catalog, config=config, state=state, source_config=manifest_of(provider)
         )
+        # Ten thousand records by default, which are up to a hundred megabytes.
+        self._concurrent_source._queue.maxsize = _MOST_RECORDS_QUEUED
         if config is not None:
             self._config = config
 
