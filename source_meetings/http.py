@@ -153,6 +153,7 @@ class ApiClient(HttpClient):
             _READ_SECONDS * patience(),
             _WHOLE_ANSWER_SECONDS * patience(),
         )
+        self._cure_of_an_outage = "What has been read is kept; run the sync again later."
         self._said: dict[str, float] = {}
         self._said_lock = threading.Lock()
 
@@ -160,7 +161,8 @@ class ApiClient(HttpClient):
         """Be done within the 20 seconds that ``check`` has, whatever the provider does."""
         self.max_tries = self.max_tries_while_rate_limited = 2
         self.max_seconds = 10.0
-        self.time_outs = (5.0 * patience(), 8.0 * patience(), 10.0 * patience())
+        self.time_outs = (4.0 * patience(), 6.0 * patience(), 8.0 * patience())
+        self._cure_of_an_outage = "Try again later."
 
     def _send_with_retry(
         self,
@@ -413,7 +415,7 @@ class ApiClient(HttpClient):
     ) -> AirbyteTracedException:
         status = attempt.response.status_code if attempt.response is not None else "no answer"
         if attempt.failure_type == FailureType.transient_error:
-            words += " What has been read is kept; run the sync again later."
+            words += f" {self._cure_of_an_outage}"
         return AirbyteTracedException(
             # The words may quote the provider's own, and those may quote what was sent.
             message=filter_secrets(f"{self._what(request)}: {words}"),
