@@ -19,8 +19,8 @@ SCHEMA = "raw"
 _sources: list[Any] = []
 
 
-def pyairbyte(connector: str, configs: list[Json]) -> None:
-    """Read every stream of the accounts into DuckDB, with PyAirbyte."""
+def pyairbyte(kind: str, connector: str, configs: list[Json]) -> None:
+    """Read every stream of the accounts into the warehouse, with PyAirbyte."""
     sys.path.append(str(Path(__file__).parent.parent / "examples"))
     import airbyte as ab
     from airbyte import types
@@ -34,7 +34,18 @@ def pyairbyte(connector: str, configs: list[Json]) -> None:
         source.set_config(config, validate=False)
         source.select_all_streams()
         _sources.append(source)
-    cache = ab.DuckDBCache(db_path=os.environ["MEETINGS_DUCKDB"], schema_name=SCHEMA)
+    cache: Any
+    if kind == "duckdb":
+        cache = ab.DuckDBCache(db_path=os.environ["MEETINGS_DUCKDB"], schema_name=SCHEMA)
+    else:
+        cache = ab.caches.PostgresCache(
+            host=os.environ["PGHOST"],
+            port=int(os.environ["PGPORT"]),
+            username=os.environ["PGUSER"],
+            password="not asked for",
+            database=os.environ["PGDATABASE"],
+            schema_name=SCHEMA,
+        )
     for source in _sources:
         source.read(cache=cache, skip_validation=True)
     cache.close()
@@ -60,7 +71,7 @@ def parse(dialect: str, file: str) -> int:
 
 
 def column_type(schema: Json) -> str:
-    """The types that Airbyte's destination for PostgreSQL makes."""
+    """The type of PostgreSQL for a field of a stream's schema."""
     if schema.get("format") == "date-time":
         return "timestamp with time zone"
     kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
@@ -72,9 +83,8 @@ def column_type(schema: Json) -> str:
 
 
 def postgres(catalog: Json, messages: list[Json]) -> None:
-    """Load what the connector printed. The tables are like those of Airbyte's destination: names as
-    the provider writes them, points in time, jsonb. A stream without incremental mode is
-    overwritten, the others are upserted."""
+    """Load what the connector printed, with the names and types of the schemas. A stream without
+    incremental mode is overwritten, the others are upserted."""
     import psycopg
     from psycopg.types.json import Jsonb
 

@@ -1,4 +1,5 @@
-{#- Where SQL differs. Types: text, integer, boolean, moment (a point in time, kept in UTC) and json.
+{#- Where SQL differs. Types: text, number_text (text that may look like a number), integer, boolean,
+    moment (a point in time, kept in UTC) and json.
 
     DuckDB and PostgreSQL are what the tests run. BigQuery and Snowflake are compiled only. -#}
 
@@ -6,6 +7,8 @@
 {% macro as_type(expression, type, given='') %}
 {%- if type == 'moment' -%}
   {{ adapter.dispatch('as_moment', 'meetings')(expression, given | lower) }}
+{%- elif type == 'number_text' -%}
+  {{ adapter.dispatch('as_number_text', 'meetings')(expression) }}
 {%- elif type == 'json' -%}
   {{ adapter.dispatch('as_json', 'meetings')(expression, given | lower) }}
 {%- else -%}
@@ -18,7 +21,7 @@
 {% endmacro %}
 
 {% macro type_name(type) %}
-{{- return(adapter.dispatch('type_names', 'meetings')()[type]) -}}
+{{- return(adapter.dispatch('type_names', 'meetings')()['text' if type == 'number_text' else type]) -}}
 {% endmacro %}
 
 {% macro default__type_names() %}
@@ -72,6 +75,15 @@
 {#- The zone in which HighLevel's times without an offset are written; all others are UTC. -#}
 {% macro zone() %}
 {{- return(var('highlevel_time_zone') if model.name.startswith('stg_highlevel__') else 'UTC') -}}
+{% endmacro %}
+
+
+{#- PyAirbyte's cache in PostgreSQL (0.71) writes the text 123 as 123.0 if other rows have null. -#}
+{% macro default__as_number_text(expression) %}
+  cast({{ expression }} as {{ meetings.type_name('text') }})
+{% endmacro %}
+{% macro postgres__as_number_text(expression) %}
+  regexp_replace(cast({{ expression }} as text), '^(\d+)\.0$', '\1')
 {% endmacro %}
 
 

@@ -9,7 +9,7 @@
     ('no_show', 'boolean'),
     ('location', 'text'),
     ('owned_by_user', 'json'),
-    ('account_id', 'text'),
+    ('account_id', 'number_text'),
     ('person', 'json'),
     ('calendar_id', 'text'),
     ('calendar_type', 'text'),
