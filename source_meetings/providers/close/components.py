@@ -48,6 +48,7 @@ from source_meetings import timestamps
 from source_meetings.http import ApiRequester, answer, parse_json
 from source_meetings.providers.close.windows import (
     PAGE_SIZE,
+    ROWS_AIMED_AT,
     Density,
     UnreadableWindow,
     WindowReader,
@@ -85,10 +86,11 @@ class MeetingsSync(Sync):
     since, it has been read for the last time (``settled``), so that thousands of changes made in a
     moment are not listed again at every quiet sync.
 
-    ``windows``: slices of a first sync. ``overlap_minutes``: how late events become visible.
-    ``log_days``: how far back the log is trusted to reach. ``days_back`` and ``days_ahead``: the
-    window of start times that every sync reads again, for what arrives without an event;
-    ``days_back_without_log``, ``days_ahead_without_log``: the same when the log may not be read.
+    ``windows``: the most slices of a first sync. ``overlap_minutes``: how late events become
+    visible. ``log_days``: how far back the log is trusted to reach. ``days_back`` and
+    ``days_ahead``: the window of start times that every sync reads again, for what arrives without
+    an event; ``days_back_without_log``, ``days_ahead_without_log``: the same when the log may not
+    be read.
     """
 
     log_requester: Requester | None = None
@@ -161,10 +163,22 @@ class MeetingsSync(Sync):
             older = self.ask({"_limit": "1", "date_created__lt": in_query(start)})
             if not rows_of(older, "data"):
                 break
-        step = (now - start) / self.windows
-        cuts = [start + whole_seconds(step * number) for number in range(1, self.windows)]
+        number_of_windows = self._windows_worth_cutting(start, now)
+        step = (now - start) / number_of_windows
+        cuts = [start + whole_seconds(step * number) for number in range(1, number_of_windows)]
         edges: list[datetime | None] = [None, *cuts, now, None]
         return [_window(begin, end, now) for begin, end in zip(edges, edges[1:])]
+
+    def _windows_worth_cutting(self, start: datetime, now: datetime) -> int:
+        """As many windows as a sample says that there are pages, at most ``windows``."""
+        step = whole_seconds((now - start) / self.windows)
+        begin = now - (self.windows // 4) * step
+        sample = {"date_created__gte": in_query(begin), "date_created__lt": in_query(begin + step)}
+        response = self.ask({"_limit": str(PAGE_SIZE), **sample})
+        if self._more(response):
+            return self.windows
+        meetings = len(rows_of(response, "data")) * self.windows
+        return min(self.windows, max(2, -(-meetings // ROWS_AIMED_AT)))
 
     # -- changes --------------------------------------------------------------------------------
 

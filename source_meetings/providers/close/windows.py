@@ -23,7 +23,7 @@ from source_meetings.http import answer
 from source_meetings.sync import Json, rows_of
 
 PAGE_SIZE = 100  # what every public client uses; the maximum is not published
-_ROWS_AIMED_AT = 70
+ROWS_AIMED_AT = 70
 _SECOND = timedelta(seconds=1)
 _HOUR = timedelta(hours=1)
 _TELLING = timedelta(days=4)
@@ -69,7 +69,7 @@ class Density:
         """Return how much of what remains should fit one page."""
         if not self.rows:
             return remaining
-        wanted = max(1.0, _ROWS_AIMED_AT * self.seconds / self.rows)
+        wanted = max(1.0, ROWS_AIMED_AT * self.seconds / self.rows)
         if wanted < _TELLING.total_seconds() and self.hours:
             return min(remaining, self._hours_that_fit(start, remaining))
         parts = -(-remaining.total_seconds() // wanted)
@@ -82,8 +82,8 @@ class Density:
             hour = _hour_of_week(start + width)
             rows, weight = self.hours.get(hour, (average, 1.0))
             expected = rows / weight
-            if total + expected > _ROWS_AIMED_AT:
-                part = (_ROWS_AIMED_AT - total) / expected
+            if total + expected > ROWS_AIMED_AT:
+                part = (ROWS_AIMED_AT - total) / expected
                 return max(width, _HOUR / 4) if part < 0.25 else width + whole_seconds(_HOUR * part)
             total += expected
             width += _HOUR
@@ -153,7 +153,7 @@ class WindowReader:
             while has_more(response) and length > _SECOND:
                 estimate = _estimate(response, length)
                 local.learn(estimate, length)
-                shrunk = length * (_ROWS_AIMED_AT / estimate)
+                shrunk = length * (ROWS_AIMED_AT / estimate)
                 length = max(whole_seconds(min(shrunk, length / 2)), whole_seconds(length / 16))
                 response = self._page(start, start + length)
             if has_more(response):
