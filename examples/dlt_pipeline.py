@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--database", default="meetings_dlt.duckdb")
     parser.add_argument("--connector", type=Path, default=Path(".venv/bin/source-meetings"))
+    parser.add_argument("--stream", action="append", help="only this one, and others so named")
     arguments = parser.parse_args()
     # One stream after the other; dlt would begin with all. An OAuth refresh token can be used once,
     # so no two processes may have the same.
@@ -113,7 +114,8 @@ def main() -> None:
         destination=dlt.destinations.duckdb(arguments.database),
         dataset_name="meetings_raw",  # not the name of the file, which DuckDB could not tell apart
     )
-    print(pipeline.run(meetings(arguments.config, arguments.connector)))
+    source = meetings(arguments.config, arguments.connector)
+    print(pipeline.run(source.with_resources(*arguments.stream) if arguments.stream else source))
 
 
 if __name__ == "__main__":

@@ -173,11 +173,12 @@ def test_dlt_keeps_duckdb_equal_to_the_provider(provider, box, tmp_path):
     account.fill(box)
     config = config_file(account, box, tmp_path)
     database = tmp_path / "meetings.duckdb"
+    stream = {"close": "close_meetings", "highlevel": "highlevel_calendar_events"}[provider]
+    only = [f"--stream={stream}"] if provider == "highlevel" else []
     for _ in range(2):
         # When the example's pipeline runs; and again, after meetings have changed
-        load_with_dlt(config, database, tmp_path)
+        load_with_dlt(config, database, tmp_path, only)
         # Then the table of meetings is equal to the provider, and its times know their zone
-        stream = {"close": "close_meetings", "highlevel": "highlevel_calendar_events"}[provider]
         truth = account.truth(box)[stream]
         started = {"close": "starts_at", "highlevel": "startTime"}[provider]
         live = [
@@ -194,10 +195,10 @@ def test_dlt_keeps_duckdb_equal_to_the_provider(provider, box, tmp_path):
         account.change(box)
 
 
-def load_with_dlt(config: Path, database: Path, folder: Path) -> None:
+def load_with_dlt(config: Path, database: Path, folder: Path, only: list[str]) -> None:
     example = CHECKOUT / "examples" / "dlt_pipeline.py"
     done = subprocess.run(
-        [CLIENTS, example, config, "--database", database, "--connector", CONNECTOR],
+        [CLIENTS, example, config, "--database", database, "--connector", CONNECTOR, *only],
         capture_output=True,
         text=True,
         env={**os.environ, "DLT_DATA_DIR": str(folder), "RUNTIME__DLTHUB_TELEMETRY": "false"},
