@@ -178,6 +178,10 @@ def no_rows_of_many(page: Json) -> None:
     page.update(data=[], total_items=5000)
 
 
+def one_page_of_many(page: Json) -> None:
+    page.update(total_items=5000)
+
+
 LOOPS = [
     ("close", more_and_empty),
     ("close", more_and_the_same),
@@ -187,6 +191,7 @@ LOOPS = [
     ("salesloft", always_a_next_page),
     ("salesloft", always_a_next_page_and_no_rows),
     ("expoplatform", no_rows_of_many),
+    ("expoplatform", one_page_of_many),
 ]
 
 
@@ -201,7 +206,7 @@ def test_pages_without_end_stop_the_stream(box, name, loop, later):
         change(copy.account)
     side = copy.account.side
     plain = side.answer
-    twist(side, loop)
+    twist(side, loop, ignored="page" if loop is one_page_of_many else "_cursor")
     box.forget_requests()
     output = read(copy.account.config(), copy.state, [copy.table.stream])
     assert len(box.requests) < 300

@@ -341,7 +341,10 @@ class ParticipantsSync(Sync):
                 number = max(1, number - -(-fallen // max(size, 1)))
                 previous = None
                 continue
-            if not keys or keys == previous:  # beyond the end, or a server that repeats the end
+            repeated = bool(keys) and keys == previous
+            if repeated and len(page.rows) == size and self._exists(page, number, size):
+                raise self.unexpected("ExpoPlatform repeats a page instead of going on.")
+            if not keys or repeated:  # beyond the end, or a server that repeats the end
                 return
             size = max(size, len(page.rows))
             if self._is_last(page, number, size):
@@ -349,6 +352,13 @@ class ParticipantsSync(Sync):
             previous = keys
             number += 1
         raise self.unexpected(f"ExpoPlatform goes on after {self.most_pages} pages.")
+
+    @staticmethod
+    def _exists(page: rows.Page, number: int, size: int) -> bool:
+        """Whether the totals say that there are rows of its own for a page."""
+        if page.pages is not None:
+            return number <= page.pages
+        return page.total is not None and (number - 1) * size < page.total
 
     @staticmethod
     def _is_last(page: rows.Page, number: int, size: int) -> bool:
