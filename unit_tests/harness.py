@@ -120,9 +120,13 @@ def without_nulls(row: Mapping[str, Any]) -> Json:
 
 
 def catalog(source: SourceMeetings, streams: Iterable[str] | None, mode: str) -> Json:
-    configured = []
     found = AirbyteMessage(type=Type.CATALOG, catalog=source.discover(source.logger, {}))
-    for stream in AirbyteMessageSerializer.dump(found)["catalog"]["streams"]:
+    return _selected(AirbyteMessageSerializer.dump(found)["catalog"]["streams"], streams, mode)
+
+
+def _selected(found: list[Json], streams: Iterable[str] | None, mode: str) -> Json:
+    configured = []
+    for stream in found:
         if streams is not None and stream["name"] not in streams:
             continue
         supported = stream["supported_sync_modes"]
@@ -134,6 +138,19 @@ def catalog(source: SourceMeetings, streams: Iterable[str] | None, mode: str) ->
             }
         )
     return {"streams": configured}
+
+
+_CATALOGS: dict[tuple[str, bool], Json] = {}
+
+
+def _catalog_of(config: Json, streams: Iterable[str] | None, mode: str) -> Json:
+    """As ``catalog``, but discovered once: it depends on no more of the configuration than this."""
+    provider = config["provider"]
+    known = (provider["name"], bool(provider.get("calendar_events")))
+    if known not in _CATALOGS:
+        _CATALOGS[known] = catalog(SourceMeetings(config=config), None, mode)
+    found = [configured["stream"] for configured in _CATALOGS[known]["streams"]]
+    return _selected(found, streams, mode)
 
 
 def write_json(value: Any) -> str:
@@ -153,7 +170,7 @@ def read(
     configured: Json | None = None,
 ) -> Output:
     """Run ``read`` in this process and return everything it printed."""
-    configured = configured or catalog(SourceMeetings(config=config), streams, mode)
+    configured = configured or _catalog_of(config, streams, mode)
     paths = [config_path or write_json(config), write_json(configured), write_json(state or [])]
     args = ["read", "--config", paths[0], "--catalog", paths[1], "--state", paths[2]]
     try:
