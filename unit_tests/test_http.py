@@ -66,6 +66,7 @@ def test_a_body_nested_too_deeply_is_refused_and_not_fatal():
         (b"1.5e3", 1500.0),
         (b'"123456789012345678901234567890"', "123456789012345678901234567890"),
     ],
+    ids=["30 digits", "65 bits", "half a surrogate pair", "exponent", "30 digits as a text"],
 )
 def test_unusual_values_are_read_as_they_are(text, value):
     assert parse_json(text) == value
