@@ -102,7 +102,7 @@ def test_a_first_sync_asks_for_the_newest_change_the_oldest_meeting_and_then_win
             bounds["created_at[lt]"] = params["created_at[lt]"]
         assert params == WINDOW | bounds
     # They are half-open, adjacent, from the oldest meeting on, and the last one has no end
-    assert len(windows) == 8
+    assert len(windows) == 3  # as many as there are pages
     assert windows[0]["created_at[gte]"] == min(
         row["created_at"] for row in box.salesloft.meetings.values()
     )

@@ -125,7 +125,9 @@ class MeetingsSync(Sync):
         total = _total(oldest)
         count = self.fewest_slices if total is None else -(-total // self.meetings_per_slice)
         count = max(self.fewest_slices, min(self.most_slices, count))
-        if (total is not None and total <= _PAGE_SIZE) or last - first < timedelta(hours=1):
+        if total is not None:
+            count = min(count, -(-total // _PAGE_SIZE))  # no more than there are pages
+        if last - first < timedelta(hours=1):
             count = 1
         step = (last - first) / count
         edges = [first + step * number for number in range(count)]
