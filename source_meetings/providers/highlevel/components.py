@@ -488,7 +488,7 @@ class EventsSync(Sync):
         """Yield the answers that together cover a calendar from ``first`` to ``end``."""
         width, total = reading.first_width(self._days_ahead()), 0
         while end > first:
-            if end - _BEFORE_HIGHLEVEL <= 2 * width:
+            if end - _BEFORE_HIGHLEVEL <= 3 * width:
                 width = end - first  # the rest at once
             start = self._window_start(first, end, width)
             rows, busy = 0, 0
