@@ -228,7 +228,7 @@ def _secrets_of(args: list[str]) -> set[str]:
         config = json.loads(Path(args[args.index("--config") + 1]).read_text())
         provider = config["provider"]
         return secrets_in(provider) | secrets_in(provider.get("credentials") or {})
-    except (ValueError, LookupError, OSError, TypeError, AttributeError):
+    except (ValueError, LookupError, OSError, TypeError, AttributeError, RecursionError):
         return set()  # no configuration, or one that is to be refused
 
 
