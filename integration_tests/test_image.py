@@ -441,10 +441,10 @@ def test_the_example_for_airflow_keeps_what_a_failed_run_read_and_goes_on_from_i
     data = engine.folder / "data"
     data.mkdir()
     give(data)
-    # And a provider that refuses the third page of the first sync
-    box.salesloft.generate(count=600)
-    box.fault("meetings", nth=3, kind="status", status=403)
-    engine.write("config.json", configuration("salesloft", box))
+    # And a provider that refuses a page in the middle of the first sync; one is asked for at a time
+    box.salesloft.generate(count=1500)
+    box.fault("meetings", nth=12, kind="status", status=403)
+    engine.write("config.json", {**configuration("salesloft", box), "num_workers": 2})
     engine.write("catalog.json", catalog("salesloft"))
     # When the tasks are run, the container as the operator is told, before and after some changes
     codes, counts = [], []
@@ -462,7 +462,7 @@ def test_the_example_for_airflow_keeps_what_a_failed_run_read_and_goes_on_from_i
     assert codes == [1, 0, 0]
     assert "meetings:read" in (tmp_path / "airflow.log").read_text()
     # And its rows were kept and not all read again
-    assert 0 < counts[0] < 600 and counts[1] < 600 and counts[2] < 10
+    assert 0 < counts[0] < 1500 and counts[1] < 1500 and counts[2] < 10
     # And the files hold every meeting, as it was before the last changes
     files = sorted(data.glob("salesloft_meetings.*.jsonl"))
     assert len(files) == 3
