@@ -685,3 +685,14 @@ def test_oauth_renews_with_a_form_and_the_user_type_and_hands_the_tokens_back(bo
     (control,) = output.of("CONTROL")
     new = control["control"]["connectorConfig"]["config"]["provider"]["credentials"]
     assert new["refresh_token"] == side.oauth.refresh_token != credentials["refresh_token"]
+
+
+def test_a_far_look_ahead_leaves_no_past_appointment_of_the_first_calendar_out(
+    box: Sandbox,
+) -> None:
+    # Given a look-ahead so long that the first windows reach back to before there was HighLevel
+    box.highlevel.generate(count=120, calendars=2, years=3)
+    # When
+    table, _ = first_sync(box, provider={"look_ahead_days": 3650})
+    # Then
+    assert_equal_to_truth(box, table)

@@ -23,6 +23,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from http import HTTPStatus
@@ -245,6 +246,7 @@ class Pass:
     known: tuple[int, int] | None = None
     fingerprints: frozenset[str] = frozenset()
     rows_before: int | None = None  # of the largest calendar
+    large: threading.Lock | None = None  # for first windows, where the first one had many rows
     first_answer: tuple[str, requests.Response] | None = None
     next_bound: datetime = _EPOCH
     newest: datetime = _EPOCH
@@ -475,6 +477,7 @@ class EventsSync(Sync):
             new = reading.take(response, str(values["calendarId"]), emitted)
             response.meetings_answer = {"events": new}  # type: ignore[attr-defined]
             yield from self.records(response, stream_slice)
+            del response, new  # not while the next answer is waited for: they may be large
         self._slice_done(reading)
 
     def _slice_done(self, reading: Pass) -> None:
@@ -487,22 +490,27 @@ class EventsSync(Sync):
     ) -> Iterator[requests.Response]:
         """Yield the answers that together cover a calendar from ``first`` to ``end``."""
         width, total = reading.first_width(self._days_ahead()), 0
+        known = self._first(reading, calendar)
+        # A first window is as wide as a guess; large answers are held in memory one at a time.
+        turn: AbstractContextManager[object] = reading.large or nullcontext()
         while end > first:
-            if end - _BEFORE_HIGHLEVEL <= 3 * width:
+            if known is None and end - _BEFORE_HIGHLEVEL <= 3 * width:
                 width = end - first  # the rest at once
             start = self._window_start(first, end, width)
             rows, busy = 0, 0
-            for response in self._whole(calendar, start, end, self._first(reading, calendar)):
-                rows += len(_events(response))
-                busy = max(busy, _span(_events(response)))
-                yield response
+            with turn:
+                for response in self._whole(calendar, start, end, known):
+                    rows += len(_events(response))
+                    busy = max(busy, _span(_events(response)))
+                    yield response
+                    del response
             total += rows
             # From the density of this window, where it has rows, but carefully: the past may have
             # been busier.
             length = busy if rows >= _TELLING_ROWS and busy else end - start
             width = min(12 * (end - start), length * _ROWS_PER_ANSWER // max(rows, 1))
             width = max(width, _DAY)
-            end = start
+            end, known, turn = start, None, nullcontext()
         with reading.lock:
             reading.largest = max(reading.largest, total)
 
@@ -528,7 +536,10 @@ class EventsSync(Sync):
             reading.read_from, reading.read_to, reading.first_width(self._days_ahead())
         )
         for calendar in calendars[:_CALENDARS_TO_TRY]:
-            if reading.begin(calendar, self._events_between(calendar, start, reading.read_to)):
+            response = self._events_between(calendar, start, reading.read_to)
+            if len(_events(response)) > _ROWS_OF_A_SMALL_CALENDAR:
+                reading.large = threading.Lock()
+            if reading.begin(calendar, response):
                 return
 
     def _whole(
