@@ -7,6 +7,7 @@ IMAGE ?= source-meetings:$(shell sed -n 's/^LABEL io.airbyte.version=//p' Docker
 ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 IMAGE_OPTIONS ?=
 CLIENTS := .venv-clients/.installed
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 AIRFLOW := .venv-airflow/.installed
 WAREHOUSES := .venv-warehouses/.installed
 
@@ -63,7 +64,7 @@ image: ## Build the container image, with docker or podman; options: IMAGE_OPTIO
 test: lint types unit ## Run every check and every test
 
 unit: $(INSTALLED) ## Run the tests, with coverage
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --cov --cov-report=term
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --cov --cov-report=term
 
 lint: $(INSTALLED) ## Check style and formatting
 	@$(BIN)/ruff check .
