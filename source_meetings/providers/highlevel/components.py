@@ -246,7 +246,7 @@ class Pass:
     known: tuple[int, int] | None = None
     fingerprints: frozenset[str] = frozenset()
     rows_before: int | None = None  # of the largest calendar
-    large: threading.Lock | None = None  # for first windows, where the first one had many rows
+    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
     first_answer: tuple[str, requests.Response] | None = None
     next_bound: datetime = _EPOCH
     newest: datetime = _EPOCH
@@ -491,8 +491,7 @@ class EventsSync(Sync):
         """Yield the answers that together cover a calendar from ``first`` to ``end``."""
         width, total = reading.first_width(self._days_ahead()), 0
         known = self._first(reading, calendar)
-        # A first window is as wide as a guess; large answers are held in memory one at a time.
-        turn: AbstractContextManager[object] = reading.large or nullcontext()
+        turn = reading.turn
         while end > first:
             if known is None and end - _BEFORE_HIGHLEVEL <= 3 * width:
                 width = end - first  # the rest at once
@@ -538,7 +537,8 @@ class EventsSync(Sync):
         for calendar in calendars[:_CALENDARS_TO_TRY]:
             response = self._events_between(calendar, start, reading.read_to)
             if len(_events(response)) > _ROWS_OF_A_SMALL_CALENDAR:
-                reading.large = threading.Lock()
+                # First windows are as wide as a guess: large ones are held in memory one at a time.
+                reading.turn = threading.Lock()
             if reading.begin(calendar, response):
                 return
 
