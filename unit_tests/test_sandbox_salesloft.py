@@ -487,20 +487,20 @@ def test_faults_on_the_wire_break_the_connection_but_not_the_server(box):
 
 
 def test_a_stall_holds_one_reply_back(box):
-    box.fault("meetings", kind="stall", seconds=0.3)
+    box.fault("meetings", kind="stall", seconds=5)
     started = time.monotonic()
     with pytest.raises(requests.ReadTimeout):
         requests.get(f"{box.salesloft.base_url}/meetings", headers=KEY, timeout=0.1)
     assert get(box).status_code == 200
-    assert time.monotonic() - started < 0.3
+    assert time.monotonic() - started < 5
 
 
 def test_small_replies_are_not_held_back_by_the_network_stack(box):
     session = requests.Session()
     started = time.monotonic()
-    for _ in range(20):
+    for _ in range(50):
         session.get(f"{box.salesloft.base_url}/me", headers=KEY, timeout=10)
-    assert time.monotonic() - started < 0.5  # Nagle's algorithm would make it 0.8
+    assert time.monotonic() - started < 2  # Nagle's algorithm would make it more: 50 times 40 ms
 
 
 @pytest.fixture
