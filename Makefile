@@ -7,7 +7,7 @@ IMAGE ?= source-meetings:$(shell sed -n 's/^LABEL io.airbyte.version=//p' Docker
 ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 IMAGE_OPTIONS ?=
 CLIENTS := .venv-clients/.installed
-WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 2)
 AIRFLOW := .venv-airflow/.installed
 WAREHOUSES := .venv-warehouses/.installed
 

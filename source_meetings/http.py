@@ -183,11 +183,12 @@ class ApiClient(HttpClient):
                 if isinstance(auth, ProviderAuthenticator) and sent is not None:
                     auth.accepted.add(str(sent))
                 return attempt.response
-            # A token that has been good before has ended since; one that never was is refused.
+            # A token that has been good before has ended since; one that never was is refused. But
+            # a new one may have served other workers, whose answers are still on their way here.
             if (
                 isinstance(auth, ProviderAuthenticator)
                 and renewals < _MOST_RENEWALS
-                and (renewals == 0 or sent in auth.accepted)
+                and (renewals <= 1 or sent in auth.accepted)
                 and self._renew_credentials(request, attempt)
             ):
                 renewals += 1
