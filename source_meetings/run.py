@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,15 @@ from source_meetings.output import (
 )
 from source_meetings.source import SourceMeetings
 
+_M_ARENA_MAX = -8  # of glibc's malloc.h
+
 
 def run(args: Sequence[str] | None = None) -> None:
     """Run one command of the Airbyte protocol; messages go to standard output.
 
     Leaves the process with status 1 after an error, which is also a TRACE message.
     """
+    _share_one_heap()
     arguments = list(sys.argv[1:] if args is None else args)
     parsed = AirbyteEntrypoint.parse_args(arguments)
     send_logs_to_standard_output()
@@ -36,6 +41,17 @@ def run(args: Sequence[str] | None = None) -> None:
             _report(error, check=parsed.command == "check")
             return
         _launch(source, parsed)
+
+
+def _share_one_heap() -> None:
+    """Let all threads allocate from one heap, where the C library has a heap a thread (glibc).
+
+    Rows are made by one thread and freed by another, so each worker's heap stayed as large as the
+    largest answer it ever held: 90 MB more for a million events of HighLevel. Threads that take
+    turns at Python's lock gain nothing from heaps of their own. See mallopt(3), M_ARENA_MAX.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # another system or C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _launch(source: SourceMeetings, parsed: Any) -> None:
