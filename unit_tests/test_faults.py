@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -218,6 +219,30 @@ def test_a_429_of_salesloft_is_waited_out_until_the_next_minute_of_its_clock(box
     copy.assert_equal_to_truth()
     (line,) = waits(output)
     assert 1 <= float(line.split("Waiting ")[1].split(" ")[0]) < 1.1
+
+
+@pytest.mark.parametrize(("left", "times"), [("37", 3), (None, 1)])
+def test_a_429_of_salesloft_that_is_not_for_the_budget_is_not_waited_out_for_a_minute(
+    box, left, times
+):
+    # Given refusals at the beginning of a minute that say what is left of it, or nothing
+    box.clock.set("2026-06-01T00:00:01Z")
+    copy = Copy(account_of(box, "salesloft"), "salesloft_meetings")
+    headers = {"x-ratelimit-remaining-minute": left} if left else {}
+    box.fault(API, 2, times, kind="status", status=429, headers=headers)
+    output = copy.sync()
+    copy.assert_equal_to_truth()
+    assert all(float(line.split("Waiting ")[1].split(" ")[0]) < 1 for line in waits(output))
+
+
+def test_a_429_of_salesloft_that_says_nothing_is_waited_out_from_the_second_on(box):
+    box.clock.set("2026-06-01T00:00:59Z")
+    copy = Copy(account_of(box, "salesloft"), "salesloft_meetings")
+    box.fault(API, 2, 2, kind="status", status=429)
+    started = time.monotonic()
+    copy.sync()
+    copy.assert_equal_to_truth()
+    assert time.monotonic() - started >= 1
 
 
 @pytest.mark.parametrize("name", ["close", "expoplatform"])

@@ -431,17 +431,28 @@ class _Tie:
 
 @dataclass
 class UntilTheNextMinute(BackoffStrategy):
-    """Waits for the budget, which is renewed with the minute; 429 names no time to wait."""
+    """Waits for the budget, which is renewed with the minute; 429 names no time to wait.
+
+    ``x-ratelimit-remaining-minute`` says what is left of it
+    (https://developers.salesloft.com/docs/platform/api-basics/). With something left it was not the
+    budget; where nothing is said, one early try is cheaper than up to a minute.
+    """
 
     def backoff_time(
         self,
         response_or_exception: requests.Response | requests.RequestException | None,
         attempt_count: int,
     ) -> float | None:
-        """Return the seconds to the next full minute of Salesloft's clock, after a 429 only."""
+        """Return the seconds to the next full minute of Salesloft's clock, if the budget is spent.
+
+        None, after which the wait grows from a second, for anything but a 429 of that kind.
+        """
         if not isinstance(response_or_exception, requests.Response):
             return None
         if response_or_exception.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+            return None
+        left = response_or_exception.headers.get("x-ratelimit-remaining-minute", "").strip()
+        if left not in ("", "0") or (not left and attempt_count <= 1):
             return None
         return 60.0 - timestamps.server_time(response_or_exception.headers).second
 
