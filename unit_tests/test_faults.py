@@ -210,10 +210,12 @@ def test_each_providers_own_way_to_say_when_is_understood(box, name, headers, bo
     assert 0.2 <= float(line.split("Waiting ")[1].split(" ")[0]) < 0.4
 
 
-def test_a_429_of_salesloft_is_waited_out_until_the_next_minute_of_its_clock(box):
+@pytest.mark.parametrize(("left", "cost"), [("0", "1"), ("-2", "1"), ("5", "8"), ("0", None)])
+def test_a_429_of_salesloft_is_waited_out_until_the_next_minute_of_its_clock(box, left, cost):
     box.clock.set("2026-06-01T00:00:59Z")
     copy = Copy(account_of(box, "salesloft"), "salesloft_meetings")
-    headers = {"x-ratelimit-remaining-minute": "0", "x-ratelimit-endpoint-cost": "1"}
+    headers = {"x-ratelimit-remaining-minute": left}
+    headers |= {"x-ratelimit-endpoint-cost": cost} if cost else {}
     box.fault(API, 2, kind="status", status=429, headers=headers)
     output = copy.sync()
     copy.assert_equal_to_truth()

@@ -433,9 +433,9 @@ class _Tie:
 class UntilTheNextMinute(BackoffStrategy):
     """Waits for the budget, which is renewed with the minute; 429 names no time to wait.
 
-    ``x-ratelimit-remaining-minute`` says what is left of it
-    (https://developers.salesloft.com/docs/platform/api-basics/). With something left it was not the
-    budget; where nothing is said, one early try is cheaper than up to a minute.
+    ``x-ratelimit-remaining-minute`` says what is left of it, ``x-ratelimit-endpoint-cost`` what the
+    request takes (https://developers.salesloft.com/docs/platform/api-basics/). With enough left it
+    was not the budget; where nothing is said, one early try is cheaper than up to a minute.
     """
 
     def backoff_time(
@@ -451,10 +451,19 @@ class UntilTheNextMinute(BackoffStrategy):
             return None
         if response_or_exception.status_code != HTTPStatus.TOO_MANY_REQUESTS:
             return None
-        left = response_or_exception.headers.get("x-ratelimit-remaining-minute", "").strip()
-        if left not in ("", "0") or (not left and attempt_count <= 1):
+        headers = response_or_exception.headers
+        left = _points(headers, "x-ratelimit-remaining-minute")
+        cost = _points(headers, "x-ratelimit-endpoint-cost") or 1
+        if left is None and attempt_count <= 1 or left is not None and left >= cost:
             return None
-        return 60.0 - timestamps.server_time(response_or_exception.headers).second
+        return 60.0 - timestamps.server_time(headers).second
+
+
+def _points(headers: Mapping[str, str], name: str) -> int | None:
+    try:
+        return int(headers.get(name, ""))
+    except ValueError:
+        return None
 
 
 @dataclass
