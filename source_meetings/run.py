@@ -47,7 +47,7 @@ def _share_one_heap() -> None:
     """Let all threads allocate from one heap, where the C library has a heap a thread (glibc).
 
     Rows are made by one thread and freed by another, so each worker's heap stayed as large as the
-    largest answer it ever held: 90 MB more for a million events of HighLevel. Threads that take
+    largest answer it ever held: 55 MB more for a million events of HighLevel. Threads that take
     turns at Python's lock gain nothing from heaps of their own. See mallopt(3), M_ARENA_MAX.
     """
     with suppress(AttributeError, OSError, TypeError):  # another system or C library
