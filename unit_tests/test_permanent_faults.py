@@ -69,6 +69,16 @@ def only_failure(output: Output, stream: str) -> Json:
     return error
 
 
+def assert_the_next_run_makes_up_for(output: Output, copy: Copy) -> None:
+    """Without the fault, a run from the saved state ends with the table equal to the truth."""
+    copy.table.load(output)
+    copy.state = output.last_states()
+    copy.account.box._faults.clear()
+    change(copy.account, 20)
+    copy.sync()
+    copy.assert_equal_to_truth()
+
+
 @pytest.mark.parametrize(("name", "stream"), STREAMS, ids=lambda value: value)
 @pytest.mark.parametrize("fault", FOR_EVER)
 def test_a_fault_that_stays_stops_its_stream_with_one_error_and_the_next_run_goes_on(
@@ -92,12 +102,7 @@ def test_a_fault_that_stays_stops_its_stream_with_one_error_and_the_next_run_goe
     # And the provider is not asked for ever
     assert len(box.requests) < 100
     # And what changes until the next run, which goes on from the saved state, is in the table then
-    copy.table.load(output)
-    copy.state = output.last_states()
-    box._faults.clear()
-    change(copy.account, 20)
-    copy.sync()
-    copy.assert_equal_to_truth()
+    assert_the_next_run_makes_up_for(output, copy)
 
 
 @pytest.mark.parametrize(("name", "stream"), STREAMS, ids=lambda value: value)
@@ -110,12 +115,7 @@ def test_a_later_sync_that_fails_is_made_up_for_by_the_next(box, name, stream, f
     box.fault(LISTS[name] + "($|[?])", nth, 10**6, **FOR_EVER[fault][0])
     output = read(copy.account.config(), copy.state, [stream])
     only_failure(output, stream)
-    copy.table.load(output)
-    copy.state = output.last_states()
-    box._faults.clear()
-    change(copy.account, 20)
-    copy.sync()
-    copy.assert_equal_to_truth()
+    assert_the_next_run_makes_up_for(output, copy)
 
 
 # ------------------------------------------------------------------ pages without end
