@@ -87,7 +87,7 @@ class SalesloftSide(Side):
     omit_paging             True or page numbers: leave `metadata.paging` out [O]
     ignore_sort             serve in order of start_time whatever is asked, and say so
     unstable_ties           rows with equal sort keys change places from request to request ([C]
-                            documents no tiebreaker)
+                            documents no tiebreaker); a number gives another sequence of orders
     cancel_updates          a cancel moves `updated_at` [A]
     rate_limit              points a minute, None: not enforced
     rate_clock              "sandbox" or "real": whose minutes they are
@@ -112,7 +112,7 @@ class SalesloftSide(Side):
         self.updated_at_filter = False
         self.omit_paging: bool | set[int] | list[int] = False
         self.ignore_sort = False
-        self.unstable_ties = False
+        self.unstable_ties: bool | int = False
         self.cancel_updates = True
         self.rate_limit: int | None = None
         self.rate_clock = "sandbox"
@@ -297,7 +297,7 @@ class SalesloftSide(Side):
         found = self._table.select(sort_by, bounds, keep, among=ids or None, token=str(echo))
         self._lists_served += 1
         if self.unstable_ties:
-            found = found.reordered_ties(salt=self._lists_served)
+            found = found.reordered_ties(salt=hash((self.unstable_ties, self._lists_served)))
         offset = (page - 1) * per_page
         rows = [self.meetings[id] for id in found.page(offset, per_page, direction == "DESC")]
         if _flag(call, "include_meetings_settings"):

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from http import HTTPStatus
+from itertools import dropwhile, takewhile
 from typing import Any
 
 import requests
@@ -39,7 +40,13 @@ _PRICES = ((100, 1), (150, 3), (250, 8), (500, 10))
 _PAGES_BEFORE_ASKING_AHEAD = 20
 _PAGE_SIZE = 100
 _MOST_ASKED_AGAIN = 3
-_MOST_ROUNDS_OF_A_TIE = 40
+_MOST_ROUNDS_OF_A_TIE = 100
+_MOST_QUIET_ROUNDS = 10  # of a tie: one row of thousands is then overlooked once in 20,000 times
+_MOST_IDLE_PAGES = 3  # of a walk
+_UNSTABLE_ORDER = (
+    "meetings of the same updated_at change places between two pages; reading by creation time, so "
+    "that none is left out."
+)
 _A_DAY = timedelta(days=1)
 _BEFORE_EVERYTHING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -176,8 +183,7 @@ class MeetingsSync(Sync):
         params = {**_NEWEST_FIRST, **_COUNTED, **_deleted(cancelled)}
         page, counted_page, known = 1, 1, False
         total: int | None = None
-        ids: set[Any] = set()
-        tie = _Tie()
+        read = _Walked()
         while True:
             response = self._page(params, page)
             if state is not None and not known:
@@ -186,29 +192,47 @@ class MeetingsSync(Sync):
             known = True
             before, counted = total, _total(response)
             total = before if counted is None else counted
-            if before is not None and total is not None and total < before:
-                # Rows have vanished since the last page that was counted, so unread rows have moved
-                # up by as many places, onto pages that we have read.
-                page = max(1, counted_page - (before - total) // _PAGE_SIZE)
-                counted_page, ids, tie = page, set(), _Tie()
-                yield response
-                continue
+            if before is not None and total is not None:
+                read.inserted += min(max(0, total - before), len(read.ids))
+                if total < before:
+                    # Rows have vanished since the last page that was counted, so unread rows have
+                    # moved up by as many places, onto pages that we have read.
+                    page = max(1, counted_page - (before - total) // _PAGE_SIZE)
+                    counted_page = page
+                    read.step_back()
+                    yield response
+                    continue
             if counted is not None:
                 counted_page = page
-            if tie.repeats(_rows(response)):
-                raise ScanInstead(
-                    "meetings of the same updated_at change places between two pages; reading by "
-                    "creation time, so that none is left out."
-                )
+            if not read.take(_rows(response)):
+                raise ScanInstead(_UNSTABLE_ORDER)
             yield response
             if self._ends_below(response, bound) or not _has_more(response):
-                return
-            if _ids(response) == ids:
+                break
+            if read.idle_pages == _MOST_IDLE_PAGES and not self._pushed(read, params):
                 raise self.unexpected("Salesloft repeats a page instead of going on.")
-            ids = _ids(response)
             if page == _PAGES_BEFORE_ASKING_AHEAD:
                 self._refuse_a_walk_that_costs_more_than_a_scan(params, total, bound)
             page += 1
+        if not self._pushed(read, params):
+            raise ScanInstead(_UNSTABLE_ORDER)
+
+    def _pushed(self, read: _Walked, params: Mapping[str, str]) -> bool:
+        """Whether every row that came twice was pushed over a page edge by a change above it.
+
+        A meeting that is created, or edited before the walk has read it, goes to the top and
+        pushes all others down by one. Totals show the created ones. The edited ones are found at
+        the top itself, which is asked for only if rows came twice and the totals do not say why.
+        """
+        page, pushes = 1, read.inserted
+        while pushes < read.repeats:
+            response = self._page(params, page)
+            changed = read.changed_since(_rows(response))
+            pushes += sum(row.get("id") not in read.ids for row in changed)
+            if len(changed) < len(_rows(response)) or not _has_more(response):
+                break
+            page += 1
+        return pushes >= read.repeats
 
     def _refuse_future(self, state: Json, response: requests.Response) -> None:
         server = timestamps.server_time(response.headers)
@@ -313,28 +337,38 @@ class MeetingsSync(Sync):
         """Yield the pages of the meetings that were created at one moment and fill a whole page.
 
         Only the page number leads through them, and no order among equal times is documented: they
-        may change places from request to request. So the pages are read until as many different
-        meetings were seen as there are.
+        may change places from request to request, so that a round through the pages lists some
+        meetings twice and leaves others out. So the pages are read until as many different
+        meetings were seen as Salesloft counts.
         """
         end = moment + timedelta(microseconds=1)
         bounds = {"created_at[gte]": timestamps.iso(moment), "created_at[lt]": timestamps.iso(end)}
         seen: set[Any] = set()
         total: int | None = None
+        quiet = 0
         for _ in range(_MOST_ROUNDS_OF_A_TIE):
-            known = len(seen)
+            known, listed = len(seen), 0
             page, more = 1, True
             while more:
                 response = self._page({**fixed, **bounds}, page)
                 self._check_window(_rows(response), moment, end)
-                before, total = total, _total(response)
+                before, counted = total, _total(response)
+                total = before if counted is None else counted
                 if before is not None and total is not None and total < before:
                     seen.clear()  # some have vanished, and we cannot tell which
                     known = -1
                 seen |= _ids(response)
+                listed += len(_rows(response))
                 yield response
                 page, more = page + 1, _has_more(response)
-            if len(seen) == known or (total is not None and known >= 0 and len(seen) >= total):
+            quiet = quiet + 1 if len(seen) == known else 0
+            if total is not None and known >= 0 and len(seen) >= total:
                 return
+            # Without a total, a round has room for as many as there are.
+            if total is None and quiet and len(seen) >= listed:
+                return
+            if quiet == _MOST_QUIET_ROUNDS:
+                break
         raise self.unexpected(
             f"Salesloft lists the meetings created at {timestamps.iso(moment)} in ever changing "
             "order, so it cannot be told whether all of them were read."
@@ -405,28 +439,63 @@ class MeetingsSync(Sync):
         return moment
 
 
-class _Tie:
-    """The meetings of one ``updated_at`` at the end of what a walk has read so far.
+class _Walked:
+    """The rows that a walk from newest to oldest has read, to tell why one of them comes again.
 
-    No order among equal times is documented. Where they change places between two requests, one
-    that was on the page before comes again, and another one that was not is left out.
+    Each change above the walk pushes one row over the edge of the page, so that it comes twice.
+    Where Salesloft lists meetings with the same ``updated_at`` in another order than before (it
+    documents no order among them), a row also comes twice, and another one is left out. So rows
+    that come twice are counted, and compared with the changes.
+
+    ``repeats``: rows that came twice. ``inserted``: how many of them the growing totals explain.
+    ``ids``: the meetings that were read. ``idle_pages``: pages without a new row, one after the
+    other.
     """
 
     def __init__(self) -> None:
-        self._stamp: Any = None
-        self._ids: set[Any] = set()
+        self.repeats = 0
+        self.inserted = 0
+        self.idle_pages = 0
+        self.ids: set[Any] = set()
+        self._top: datetime | None = None
+        self._versions: set[tuple[Any, Any]] = set()
+        self._places: dict[tuple[Any, Any], int] = {}
 
-    def repeats(self, rows: list[Json]) -> bool:
-        """Take the next page; returns whether it repeats an unchanged row of the tie."""
-        repeated = any(
-            row.get("updated_at") == self._stamp and row.get("id") in self._ids for row in rows
-        )
-        if rows:
-            stamp = rows[-1].get("updated_at")
-            ids = {row.get("id") for row in rows if row.get("updated_at") == stamp}
-            self._ids = self._ids | ids if stamp == self._stamp else ids
-            self._stamp = stamp
-        return repeated
+    def take(self, rows: list[Json]) -> bool:
+        """Add the rows of the next page.
+
+        Returns False if something else than a change above the walk brought a row again. After
+        changes, a page holds rows that are newer than all that were read (if the changes fill more
+        than a page), then rows that were read, in the order they had, then unread ones.
+        """
+        known = [_version(row) for row in dropwhile(self._is_newer, rows)]
+        places = [self._places[version] for version in known if version in self._places]
+        come_first = all(version in self._places for version in known[: len(places)])
+        self.repeats += len(places)
+        self.idle_pages = self.idle_pages + 1 if rows and len(places) == len(rows) else 0
+        if rows and self._top is None:
+            self._top = timestamps.parse_or_none(rows[0].get("updated_at"))
+        for version in map(_version, rows):
+            self._places.setdefault(version, len(self._places))
+            self._versions.add(version)
+        self.ids.update(row.get("id") for row in rows)
+        return come_first and places == sorted(places)
+
+    def _is_newer(self, row: Json) -> bool:
+        moment = timestamps.parse_or_none(row.get("updated_at"))
+        return moment is not None and self._top is not None and moment > self._top
+
+    def step_back(self) -> None:
+        """Expect rows again, because pages are read again on purpose."""
+        self._places.clear()
+
+    def changed_since(self, top: list[Json]) -> list[Json]:
+        """Return the rows at the top of a first page that lie above all that was read."""
+        return list(takewhile(lambda row: _version(row) not in self._versions, top))
+
+
+def _version(row: Json) -> tuple[Any, Any]:
+    return row.get("id"), row.get("updated_at")
 
 
 @dataclass
