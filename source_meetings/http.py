@@ -30,6 +30,7 @@ from airbyte_cdk.sources.declarative.requesters.http_requester import HttpReques
 from airbyte_cdk.sources.declarative.requesters.request_options import (
     InterpolatedRequestOptionsProvider,
 )
+from airbyte_cdk.sources.streams.call_rate import APIBudget, CallRateLimitHit
 from airbyte_cdk.sources.streams.http import HttpClient
 from airbyte_cdk.sources.streams.http.error_handlers.response_models import ResponseAction
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
@@ -133,16 +134,26 @@ class ApiClient(HttpClient):
     """Sends a prepared request until the answer is good, or it is clear that it will not be.
 
     ``shape_problem`` is given the parsed body and the path of the URL, and says what is wrong with
-    their shape, or None. ``max_tries`` and ``max_seconds`` bound what is done for one request;
-    ``time_outs`` are those for connecting, for the next piece of an answer, and for all of it.
+    their shape, or None. ``limit`` is the provider's rate limit in words ("600 points a minute").
+    ``budget`` keeps to it; the CDK's session would wait for it without a word. ``max_tries`` and
+    ``max_seconds`` bound what is done for one request; ``time_outs`` are those for connecting, for
+    the next piece of an answer, and for all of it.
     """
 
     def __init__(
-        self, *, shape_problem: Callable[[Any, str], str | None], where: str, **options: Any
+        self,
+        *,
+        shape_problem: Callable[[Any, str], str | None],
+        where: str,
+        limit: str | None,
+        budget: APIBudget | None,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self._shape_problem = shape_problem
         self._where = where
+        self._budget = budget
+        self.limit = f"for {where}'s limit of {limit}" if limit else f"for {where}'s rate limit"
         self.stream = self._name
         self.progress = Progress(self._name)
         self.max_tries = (self._error_handler.max_retries or 0) + 1
@@ -210,15 +221,16 @@ class ApiClient(HttpClient):
                 raise self._error(request, attempt, words)
             LOGGER.log(
                 self._level(attempt.problem),
-                "%s: %s Waiting %.1f seconds before try %d of %d.",
+                "%s: %s Trying again in %.1f seconds (try %d of %d).",
                 self._what(request),
                 attempt.problem,
                 wait,
                 tries + 1,
                 most,
             )
-            self.progress.waited(wait)
-            time.sleep(wait)
+            reason = self.limit if attempt.rate_limited else f"to try {self._where} again"
+            with self.progress.waiting(reason, wait):
+                time.sleep(wait)
             if isinstance(auth, ProviderAuthenticator):
                 auth(request)
 
@@ -293,6 +305,7 @@ class ApiClient(HttpClient):
         Its time-out is for each piece of an answer, so that one which drips in never ends.
         """
         connect, read, whole = self.time_outs
+        self._wait_for_budget(request)
         started = time.monotonic()
         self.progress.request()
         response: Any = self._session.send(
@@ -304,8 +317,6 @@ class ApiClient(HttpClient):
                 "stream": True,
             },
         )
-        # What is over was spent before the request left: for the budget of the manifest.
-        self.progress.waited(time.monotonic() - started - response.elapsed.total_seconds())
         pieces: list[bytes] = []
         try:
             # Already read where the answer is a redirect.
@@ -322,6 +333,16 @@ class ApiClient(HttpClient):
         if not response._content_consumed:  # as Response.content does it
             response._content, response._content_consumed = b"".join(pieces), True
         return cast(requests.Response, response)
+
+    def _wait_for_budget(self, request: requests.PreparedRequest) -> None:
+        while self._budget is not None:
+            try:
+                self._budget.acquire_call(request, block=False)
+                return
+            except CallRateLimitHit as hit:
+                seconds = max(0.0, hit.time_to_wait.total_seconds())
+            with self.progress.waiting(self.limit, seconds):
+                time.sleep(seconds)
 
     def _judge(self, response: requests.Response) -> Attempt:
         status = response.status_code
@@ -462,7 +483,7 @@ class ApiRequester(HttpRequester):
     ``records_in`` names the key whose value is the list of records (``data``); an empty text
     stands for any JSON object; absent, any JSON at all. ``more_in`` names the boolean that says
     whether there is more, and ``id_in`` the id of an answer that is a single record. ``where`` is
-    the provider's name in messages.
+    the provider's name in messages, and ``limit`` its rate limit.
     """
 
     name: str = ""
@@ -474,6 +495,7 @@ class ApiRequester(HttpRequester):
     more_in: str | None = None
     id_in: str | None = None
     where: str = "the provider"
+    limit: str | None = None
 
     def __post_init__(self, parameters: Mapping[str, Any] | None) -> None:
         parameters = parameters or {}
@@ -488,10 +510,11 @@ class ApiRequester(HttpRequester):
         self._http_client: ApiClient = ApiClient(
             shape_problem=self.shape_problem,
             where=self.where,
+            limit=self.limit,
+            budget=self.api_budget,
             name=self.name,
             logger=LOGGER,
             error_handler=self.error_handler,
-            api_budget=self.api_budget,
             authenticator=self._authenticator,
             backoff_strategy=getattr(self.error_handler, "backoff_strategies", None) or [],
         )

@@ -1,17 +1,36 @@
-"""What a sync says of itself: a line a stream every half minute, and one at its end."""
+"""What a sync says of itself: a line a stream every half minute, and one at its end.
+
+While workers wait, for a rate limit or before they try again, the log says what for and until when.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 LOGGER = logging.getLogger("airbyte.source_meetings")
 
 SECONDS_BETWEEN_LINES = 30.0
-_SHORTEST_WAIT_SECONDS = 0.1
+_SECONDS_BETWEEN_LOOKS = 1.0
+_SHORTEST_WAIT_SECONDS = 0.1  # that is counted
+_SHORTEST_WAIT_SAID_SECONDS = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Wait:
+    """One worker holds a request back. ``reason``: what for, as in "for Close's rate limit".
+
+    ``began`` and ``until`` are in seconds of the monotonic clock.
+    """
+
+    reason: str
+    began: float
+    until: float
 
 
 class Progress:
@@ -27,6 +46,7 @@ class Progress:
         self._requests = 0
         self._waits = 0
         self._waited = 0.0
+        self._waiting: set[Wait] = set()
         self._before = (0.0, 0)  # when the last line was written, and the rows until then
 
     def begin(self) -> None:
@@ -65,8 +85,12 @@ class Progress:
                 words = f"{self._slices_done} of {self._slices} slices, {words}"
             elif self._slices_done:
                 words = f"{self._slices_done} slices, {words}"
-            if self._waits:
-                words += f", {self._waits} waits ({self._waited:.0f} s over all workers)"
+            now = time.monotonic()
+            begun = [now - wait.began for wait in self._waiting]
+            begun = [seconds for seconds in begun if seconds >= _SHORTEST_WAIT_SECONDS]
+            if waits := self._waits + len(begun):
+                waited = self._waited + sum(begun)
+                words += f", {waits} waits ({waited:.0f} s over all workers)"
         return f"{words}."
 
     def slices_are(self, number: int) -> None:
@@ -84,24 +108,75 @@ class Progress:
         with self._lock:
             self._requests += 1
 
-    def waited(self, seconds: float) -> None:
-        """A worker has held a request back for so long: a rate limit, or a retry."""
-        if seconds < _SHORTEST_WAIT_SECONDS:
-            return
+    @contextmanager
+    def waiting(self, reason: str, seconds: float) -> Iterator[None]:
+        """Count and announce that a worker holds a request back, for so long as it does.
+
+        ``seconds`` is how long that is going to be.
+        """
+        began = time.monotonic()
+        wait = Wait(reason, began, began + seconds)
         with self._lock:
-            self._waits += 1
-            self._waited += seconds
+            self._waiting.add(wait)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting.discard(wait)
+                waited = time.monotonic() - began
+                if waited >= _SHORTEST_WAIT_SECONDS:
+                    self._waits += 1
+                    self._waited += waited
+
+    @property
+    def waits(self) -> list[Wait]:
+        """The waits that are going on."""
+        with self._lock:
+            return list(self._waiting)
+
+
+class _Announcements:
+    """Says once what workers wait for, and again every half minute for as long as they do."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, float] = {}
+
+    def say(self, waits: Iterable[Wait]) -> None:
+        now = time.monotonic()
+        by_reason: dict[str, list[float]] = {}
+        for wait in waits:
+            by_reason.setdefault(wait.reason, []).append(wait.until - now)
+        for reason in [reason for reason in self._said if reason not in by_reason]:
+            del self._said[reason]
+        for reason, left in by_reason.items():
+            said = self._said.get(reason, -SECONDS_BETWEEN_LINES)
+            if now - said < SECONDS_BETWEEN_LINES or max(left) < _SHORTEST_WAIT_SAID_SECONDS:
+                continue
+            self._said[reason] = now
+            LOGGER.info(
+                "Waiting %s; resuming in %d s (%d %s).",
+                reason,
+                math.ceil(max(left)),
+                len(left),
+                "worker" if len(left) == 1 else "workers",
+            )
 
 
 @contextmanager
 def reported(streams: Mapping[str, Progress]) -> Iterator[None]:
-    """Let all streams that are being read say how far they are, every half minute."""
+    """Let all streams that are being read say how far they are, and what they wait for."""
     ended = threading.Event()
 
     def report() -> None:
-        while not ended.wait(SECONDS_BETWEEN_LINES):
-            for progress in streams.values():
+        announcements = _Announcements()
+        last = time.monotonic()
+        while not ended.wait(min(_SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_LINES)):
+            now = time.monotonic()
+            due = now - last >= SECONDS_BETWEEN_LINES
+            last = now if due else last
+            for progress in list(streams.values()) if due else []:
                 progress.say()
+            announcements.say([wait for one in list(streams.values()) for wait in one.waits])
 
     threading.Thread(target=report, name="progress", daemon=True).start()
     try:

@@ -124,7 +124,9 @@ def test_sigterm_ends_within_five_seconds_with_a_whole_last_line(box, name, asle
         stderr=subprocess.PIPE,
     )
     assert process.stdout is not None and process.stderr is not None
-    while b"Waiting" not in (line := process.stdout.readline()) if asleep else not box.requests:
+    while (
+        b"Trying again" not in (line := process.stdout.readline()) if asleep else not box.requests
+    ):
         assert process.poll() is None
     # When it is asked to stop
     time.sleep(0.2)

@@ -87,7 +87,7 @@ def change(account: Account, times: int = 60) -> None:
 
 
 def waits(output: Output) -> list[str]:
-    return [line for line in output.logs if "Waiting" in line]
+    return [line for line in output.logs if "Trying again" in line]
 
 
 @functools.cache
@@ -119,7 +119,7 @@ def spoilt_sync(copy: Copy, faults: list[str], clean: int) -> None:
     output = copy.sync()
     # One more request for each of the three, and one line a path and problem
     assert clean + 3 <= len(box.requests) <= clean + 6  # a busy machine may be too slow as well
-    said = [line.partition(" Waiting")[0] for line in waits(output)]
+    said = [line.partition(" Trying again")[0] for line in waits(output)]
     assert 1 <= len(said) == len(set(said))
     assert all(copy.table.stream in line for line in said)
     copy.assert_equal_to_truth()
@@ -207,7 +207,7 @@ def test_each_providers_own_way_to_say_when_is_understood(box, name, headers, bo
     output = copy.sync()
     copy.assert_equal_to_truth()
     (line,) = waits(output)
-    assert 0.2 <= float(line.split("Waiting ")[1].split(" ")[0]) < 0.4
+    assert 0.2 <= float(line.split("Trying again in ")[1].split(" ")[0]) < 0.4
 
 
 @pytest.mark.parametrize(("left", "cost"), [("0", "1"), ("-2", "1"), ("5", "8"), ("0", None)])
@@ -220,7 +220,7 @@ def test_a_429_of_salesloft_is_waited_out_until_the_next_minute_of_its_clock(box
     output = copy.sync()
     copy.assert_equal_to_truth()
     (line,) = waits(output)
-    assert 1 <= float(line.split("Waiting ")[1].split(" ")[0]) < 1.1
+    assert 1 <= float(line.split("Trying again in ")[1].split(" ")[0]) < 1.1
 
 
 @pytest.mark.parametrize(("left", "times"), [("37", 3), (None, 1)])
@@ -234,7 +234,7 @@ def test_a_429_of_salesloft_that_is_not_for_the_budget_is_not_waited_out_for_a_m
     box.fault(API, 2, times, kind="status", status=429, headers=headers)
     output = copy.sync()
     copy.assert_equal_to_truth()
-    assert all(float(line.split("Waiting ")[1].split(" ")[0]) < 1 for line in waits(output))
+    assert all(float(line.split("Trying again in ")[1].split(" ")[0]) < 1 for line in waits(output))
 
 
 def test_a_429_of_salesloft_that_says_nothing_is_waited_out_from_the_second_on(box):

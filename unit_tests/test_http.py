@@ -37,8 +37,8 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def waits(output: Output) -> list[float]:
-    lines = [line for line in output.logs if "Waiting" in line]
-    return [float(line.split("Waiting ")[1].split(" ")[0]) for line in lines]
+    lines = [line for line in output.logs if "Trying again in" in line]
+    return [float(line.split("Trying again in ")[1].split(" ")[0]) for line in lines]
 
 
 # ------------------------------------------------------------------ bodies

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from source_meetings import progress
+from source_meetings import progress, source
 from unit_tests.accounts import ACCOUNTS
 from unit_tests.harness import read
 
@@ -55,6 +55,56 @@ def test_the_log_says_how_far_a_long_sync_is_and_what_it_waited_for(box, monkeyp
     assert [int(line[5]) for line in meanwhile] == sorted(int(line[5]) for line in meanwhile)
     assert "1 waits (1 s over all workers)" in meanwhile[-1][0]
     assert max(map(len, output.logs)) < 300
+
+
+def test_the_log_says_what_all_workers_wait_for_and_until_when(box, monkeypatch):
+    # Given a provider that refuses every request for three seconds
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 1.0)
+    account = ACCOUNTS["salesloft"](box, 1)
+    account.generate(600)
+    for nth in range(4, 8):
+        box.fault("/meetings", nth, kind="status", status=429, headers={"Retry-After": "3"})
+    # When a sync with four workers meets it
+    output = read({**account.config(), "num_workers": 4})
+    # Then it says so while they wait, once for all of them, and again as time passes
+    pattern = (
+        r"Waiting for Salesloft's limit of 600 points a minute; "
+        r"resuming in (\d) s \((\d) workers?\)\."
+    )
+    announced = lines(output.logs, pattern)
+    assert 2 <= len(announced) <= 4
+    seconds = [int(line[1]) for line in announced]
+    assert seconds == sorted(seconds, reverse=True)
+    assert max(int(line[2]) for line in announced) > 1
+    # And the wait is counted before it is over
+    first = output.logs.index(announced[0][0])
+    counts = [line for line in output.logs[first : first + 3] if "requests" in line]
+    assert any("waits" in line for line in counts)
+    assert "0 waits" not in counts[0]
+
+
+def test_a_wait_for_the_providers_own_trouble_is_announced_as_such(box):
+    account = ACCOUNTS["salesloft"](box, 1)
+    account.generate(60)
+    box.fault("/meetings", 2, kind="status", status=503, headers={"Retry-After": "3"})
+    output = read(account.config())
+    assert lines(output.logs, r"Waiting to try Salesloft again; resuming in [1-3] s \(1 worker\)\.")
+
+
+def test_the_wait_for_the_connectors_own_budget_is_announced(box, monkeypatch):
+    # Given a budget of five requests in three seconds
+    manifest = source.manifest_of("salesloft")
+    rates = [{"limit": 5, "interval": "PT3S"}]
+    manifest["api_budget"]["policies"][0]["rates"] = rates
+    monkeypatch.setattr(source, "manifest_of", lambda _: manifest)
+    account = ACCOUNTS["salesloft"](box, 1)
+    account.generate(600)
+    # When more are needed
+    output = read(account.config())
+    # Then the log says what is waited for
+    assert output.exit_code == 0
+    assert lines(output.logs, r"Waiting for Salesloft's limit .* resuming in [1-3] s .*")
+    (summary,) = lines(output.logs, rf"Stream salesloft_meetings: done .* {COUNTS}, \d+ waits .*")
 
 
 def test_a_stream_that_fails_is_not_said_to_be_done(box):

@@ -125,7 +125,7 @@ def test_a_configuration_file_that_is_none_is_a_config_error(tmp_path, text):
         ("/meetings", 403, "meetings:read"),
         ("/me", 404, "Leave base_url at its default"),
         ("/me", 500, "a fault of its own"),
-        ("/me", 429, "budget of 600 points"),
+        ("/me", 429, "limit of 600 points"),
     ],
 )
 def test_check_tells_what_is_wrong(box, path, status, words):

@@ -800,8 +800,8 @@ def test_a_spent_budget_is_waited_for_until_the_next_full_minute(box):
     table, output = first_sync(box)
     # Then the sync waits for the rest of the minute, and loses nothing
     assert refused
-    waits = [line for line in output.logs if "Waiting" in line]
+    waits = [line for line in output.logs if "Trying again" in line]
     assert waits
-    assert all("budget of 600 points" in line for line in waits)
-    assert all(2 <= float(line.split("Waiting ")[1].split(" ")[0]) <= 2.5 for line in waits)
+    assert all("limit of 600 points" in line for line in waits)
+    assert all(2 <= float(line.split("Trying again in ")[1].split(" ")[0]) <= 2.5 for line in waits)
     assert_equal_to_truth(box, table)

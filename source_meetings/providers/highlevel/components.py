@@ -76,14 +76,15 @@ class Pace:
         self._until = 0.0
         self._spent = False
 
-    def wait(self) -> None:
-        """Sleep until requests may be made again."""
+    def wait(self, waiting: Callable[[float], AbstractContextManager[None]]) -> None:
+        """Sleep until requests may be made again; ``waiting`` is told for how many seconds."""
         while True:
             with self._lock:
                 left = self._until - time.monotonic()
             if left <= 0:
                 return
-            time.sleep(left)
+            with waiting(left):
+                time.sleep(left)
 
     def hold(self, headers: Mapping[str, str]) -> None:
         with self._lock:
@@ -130,9 +131,7 @@ class PacedRequester(ApiRequester):
 
     def send_request(self, *args: Any, **options: Any) -> requests.Response | None:
         pace = _pace(self.config)
-        started = time.monotonic()
-        pace.wait()
-        self.client.progress.waited(time.monotonic() - started)
+        pace.wait(lambda seconds: self.client.progress.waiting(self.client.limit, seconds))
         response = super().send_request(*args, **options)
         if response is not None:
             pace.note(response.headers)
