@@ -27,6 +27,7 @@ from airbyte_cdk.models import FailureType
 from airbyte_cdk.sources.connector_state_manager import ConnectorStateManager
 from airbyte_cdk.sources.declarative.retrievers import SimpleRetriever
 from airbyte_cdk.sources.message import MessageRepository
+from airbyte_cdk.sources.streams import NO_CURSOR_STATE_KEY
 from airbyte_cdk.sources.streams.concurrent.cursor import Cursor, CursorField
 from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partition
 from airbyte_cdk.sources.streams.core import StreamData
@@ -295,7 +296,14 @@ class SyncCursor(Cursor):
         yield from self._scan(state, list(slices))
 
     def _state_to_go_on_from(self) -> Json | None:
-        if self._given and not self._sync.usable_state(self._given):
+        if NO_CURSOR_STATE_KEY in self._given:
+            LOGGER.warning(
+                "Stream %s: the saved state is from a time when the stream had no cursor; reading "
+                "from the start.",
+                self._name,
+            )
+            self._given = {}
+        elif self._given and not self._sync.usable_state(self._given):
             LOGGER.warning(
                 "Stream %s: the saved state is not one of this stream's; reading from the start.",
                 self._name,

@@ -299,6 +299,24 @@ def test_a_stream_starts_again_from_a_state_that_is_none_of_its_own(box, name, g
     assert len(table.rows) == len(box.sides[name].truth())
 
 
+@pytest.mark.parametrize(
+    ("name", "stream"), [*STREAMS.items(), ("highlevel", "highlevel_appointments")]
+)
+def test_a_stream_that_had_no_cursor_before_is_read_from_the_start(box, name, stream):
+    # Given the state that Airbyte stores for a stream without a cursor
+    generate(box, name)
+    # When the stream is read with it
+    output = read(
+        config(box, name), state_of(stream, {"__ab_no_cursor_state_message": True}), [stream]
+    )
+    # Then everything is read, the log says so, and the new state can be used
+    assert output.exit_code == 0, output.errors
+    assert len(output.records(stream)) == len(box.sides[name].truth())
+    assert any("the stream had no cursor; reading from the start" in line for line in output.logs)
+    again = read(config(box, name), output.last_states(), [stream])
+    assert len(again.records(stream)) < len(output.records(stream))
+
+
 def test_the_state_of_another_provider_is_left_alone_and_the_log_says_so(box):
     # Given a connection that read Close before and reads Salesloft now
     generate(box, "salesloft")

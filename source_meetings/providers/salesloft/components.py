@@ -43,10 +43,6 @@ _MOST_ASKED_AGAIN = 3
 _MOST_ROUNDS_OF_A_TIE = 100
 _MOST_QUIET_ROUNDS = 10  # of a tie: one row of thousands is then overlooked once in 20,000 times
 _MOST_IDLE_PAGES = 3  # of a walk
-_UNSTABLE_ORDER = (
-    "meetings of the same updated_at change places between two pages; reading by creation time, so "
-    "that none is left out."
-)
 _A_DAY = timedelta(days=1)
 _BEFORE_EVERYTHING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -205,7 +201,7 @@ class MeetingsSync(Sync):
             if counted is not None:
                 counted_page = page
             if not read.take(_rows(response)):
-                raise ScanInstead(_UNSTABLE_ORDER)
+                raise _unstable_order()
             yield response
             if self._ends_below(response, bound) or not _has_more(response):
                 break
@@ -215,7 +211,7 @@ class MeetingsSync(Sync):
                 self._refuse_a_walk_that_costs_more_than_a_scan(params, total, bound)
             page += 1
         if not self._pushed(read, params):
-            raise ScanInstead(_UNSTABLE_ORDER)
+            raise _unstable_order()
 
     def _pushed(self, read: _Walked, params: Mapping[str, str]) -> bool:
         """Whether every row that came twice was pushed over a page edge by a change above it.
@@ -492,6 +488,13 @@ class _Walked:
     def changed_since(self, top: list[Json]) -> list[Json]:
         """Return the rows at the top of a first page that lie above all that was read."""
         return list(takewhile(lambda row: _version(row) not in self._versions, top))
+
+
+def _unstable_order() -> ScanInstead:
+    return ScanInstead(
+        "meetings of the same updated_at change places between two pages; reading by creation "
+        "time, so that none is left out."
+    )
 
 
 def _version(row: Json) -> tuple[Any, Any]:
