@@ -120,6 +120,17 @@ class Sync(SimpleRetriever):
         """Whether a saved slice is one of this stream's; otherwise the stream starts again."""
         return True
 
+    def compact(self, pending: list[Json]) -> list[Json]:
+        """Return the slices to save for those that are pending: as many, or fewer and larger.
+
+        A state lists them all, and states are kept below 100 kilobytes.
+        """
+        return pending
+
+    def cut_again(self, pending: list[Json]) -> list[Json]:
+        """Return the slices to read for those that were saved."""
+        return pending
+
     def initial_state(self) -> Json | None:
         """Return the complete state that stands for the configured start date, or None."""
         return None
@@ -246,7 +257,8 @@ class SyncCursor(Cursor):
 
     def _current_state(self) -> Json:
         if self._pending:
-            return {"scan": {"then": self._complete, "pending": list(self._pending.values())}}
+            pending = self._sync.compact(list(self._pending.values()))
+            return {"scan": {"then": self._complete, "pending": pending}}
         if self._complete is None:
             return self._given
         if self._has_changes and self._planned and not self._open:
@@ -274,7 +286,8 @@ class SyncCursor(Cursor):
     def _plan(self) -> Iterator[StreamSlice]:
         resumed = self._resumable_scan()
         if resumed:
-            state, pending = resumed
+            state, saved = resumed
+            pending = self._sync.cut_again(saved)
             LOGGER.info(
                 "Stream %s: going on with an unfinished first sync, %d slices are left.",
                 self._name,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
+from source_meetings.providers.highlevel import components
 from source_meetings.source import SourceMeetings
 from unit_tests.harness import Json, Output, Table, read, without_nulls
 
@@ -502,6 +503,31 @@ def test_each_state_of_a_first_sync_is_a_place_to_go_on_from(box, stream):
         synced(box, table, cut.last_states())
         # Then the table is whole
         assert_equal_to_truth(box, table)
+
+
+def test_a_state_joins_the_appointments_that_are_left_and_a_resumed_sync_cuts_them_again(
+    box, monkeypatch
+):
+    # Given 60 appointments in two calendars, read three at a time
+    monkeypatch.setattr(components, "_IDS_PER_SLICE", 3)
+    side = box.highlevel
+    side.generate(count=60, calendars=2)
+    whole = read(config(box), None, [APPOINTMENTS])
+
+    # Then a state names stretches and not every three appointments
+    def pending(state: Json) -> list[Json]:
+        return state["stream"]["stream_state"].get("scan", {}).get("pending", [])
+
+    states = [state for state in whole.states if pending(state)]
+    assert len(states) >= 10
+    assert len(pending(states[0])) == 2
+    assert max(len(pending(state)) for state in states) <= 2 + 8  # a gap for each worker
+
+    # And the stretches of the first one are read three at a time again
+    table = Table(APPOINTMENTS)
+    resumed = synced(box, table, [states[0]])
+    assert len([state for state in resumed.states if pending(state)]) >= 10
+    assert_equal_to_truth(box, table)
 
 
 def test_a_sync_that_fails_half_way_leaves_the_state_as_it_was(box):

@@ -614,23 +614,51 @@ class AppointmentsSync(EventsSync):
     """Reads the single appointment of every event that has changed.
 
     Changes are found as ``EventsSync`` finds them, with a state of its own. Slices are batches of
-    events; a saved slice is the window of start time that its events lie in, so that a state
-    stays small, and is listed again after an interruption.
+    events, which the list has to name first. A saved slice is the stretch of start time that its
+    events lie in. Batches that follow each other are saved as one, so that a state stays small, and
+    are listed again after an interruption.
     """
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         super().__post_init__(parameters)
         self._batches: dict[tuple[str, str, str], list[str]] = {}
+        self._numbers: dict[tuple[str, str, str], int] = {}
         self._gone = 0
         self._gone_lock = threading.Lock()
 
     def _scan_slices(self, reading: Pass, calendars: list[str]) -> list[Json]:
+        return self._planned(self._changed(reading, calendars))
+
+    def _planned(self, batches: Iterable[tuple[Json, list[str]]]) -> list[Json]:
         slices: list[Json] = []
-        for values, ids in self._changed(reading, calendars):
+        for values, ids in batches:
             if _key(values) not in self._batches:  # more events start at one time than fit a slice
+                self._numbers[_key(values)] = len(self._numbers)
                 slices.append(values)
             self._batches.setdefault(_key(values), []).extend(ids)
         return slices
+
+    def compact(self, pending: list[Json]) -> list[Json]:
+        """Join the slices of a calendar that follow each other."""
+        joined: list[Json] = []
+        before: int | None = None
+        for values in pending:
+            number = self._numbers[_key(values)]
+            follows = before is not None and number == before + 1
+            if follows and joined[-1]["calendarId"] == values["calendarId"]:
+                joined[-1] = {**joined[-1], "endTime": values["endTime"]}
+            else:
+                joined.append(values)
+            before = number
+        return joined
+
+    def cut_again(self, pending: list[Json]) -> list[Json]:
+        """List the events of the saved stretches, and cut them into batches."""
+        return self._planned(
+            batch
+            for values in pending
+            for batch in self._cut(str(values["calendarId"]), self._listed_again(values))
+        )
 
     def _change_slices(self, reading: Pass, calendars: list[str]) -> Iterator[StreamSlice]:
         for values, ids in self._changed(reading, calendars):
@@ -645,15 +673,19 @@ class AppointmentsSync(EventsSync):
                 for row in reading.take(response, calendar, emitted):
                     start = _start(row)
                     starts[str(row["id"])] = reading.read_from if start is None else start
-            ids = sorted(starts, key=lambda id: (starts[id], id))
-            for number in range(0, len(ids), _IDS_PER_SLICE):
-                batch = ids[number : number + _IDS_PER_SLICE]
-                yield self._slice(calendar, starts[batch[0]], starts[batch[-1]]), batch
+            yield from self._cut(calendar, starts)
+
+    def _cut(self, calendar: str, starts: Mapping[str, int]) -> Iterator[tuple[Json, list[str]]]:
+        """Cut events, given with their start times, into batches."""
+        ids = sorted(starts, key=lambda id: (starts[id], id))
+        for number in range(0, len(ids), _IDS_PER_SLICE):
+            batch = ids[number : number + _IDS_PER_SLICE]
+            yield self._slice(calendar, starts[batch[0]], starts[batch[-1]]), batch
 
     def read_slice(self, stream_slice: StreamSlice) -> Iterable[Record]:
         values = stream_slice.cursor_slice
-        ids = stream_slice.extra_fields.get("ids") or self._batches.pop(_key(values), None)
-        for id in self._listed_again(values) if ids is None else ids:
+        ids = stream_slice.extra_fields.get("ids") or self._batches.pop(_key(values))
+        for id in ids:
             response = self.ask({}, path=f"calendars/events/appointments/{_quoted(id)}")
             if answer(response) is None:
                 self._count_gone()
@@ -663,15 +695,16 @@ class AppointmentsSync(EventsSync):
         if scan is not None and "ids" not in stream_slice.extra_fields:
             self._slice_done(scan)
 
-    def _listed_again(self, values: Mapping[str, Any]) -> list[str]:
+    def _listed_again(self, values: Mapping[str, Any]) -> dict[str, int]:
         start, end = int(values["startTime"]), int(values["endTime"])
-        found: dict[str, None] = {}
-        for response in self._whole(str(values["calendarId"]), start, end + 1):
+        found: dict[str, int] = {}
+        reading = Pass(start, end + 1, "")
+        for response in self._windows(reading, str(values["calendarId"]), start, end + 1):
             for row in _events(response):
                 begins = _start(row)
                 if begins is None or start <= begins <= end:
-                    found[str(row["id"])] = None
-        return list(found)
+                    found[str(row["id"])] = start if begins is None else begins
+        return found
 
     def _count_gone(self) -> None:
         with self._gone_lock:
