@@ -30,7 +30,7 @@ class Provider:
     `key`: its primary key. `shown`: the columns in the tables on the terminal.
     `generate`: what the sandbox is to hold. `note`: what a reader of the table should know.
     `settings`: from what the sandbox says of the provider, the `provider` of the configuration.
-    `edits`: from the sandbox's rows by key, what to change between the two reads.
+    `edits`: from the sandbox's rows by key and the time, what to change between the two reads.
     """
 
     name: str
@@ -39,15 +39,23 @@ class Provider:
     key: tuple[str, ...]
     shown: tuple[str, ...]
     settings: Callable[[Mapping[str, Any]], Row]
-    edits: Callable[[dict[str, Row]], list[Edit]]
+    edits: Callable[[dict[str, Row], datetime], list[Edit]]
     note: str = ""
     generate: Row = field(default_factory=lambda: {"count": 1000})
 
 
-def later(moment: str, **by: float) -> str:
-    """RFC 3339 in UTC, moved on, written as `2026-06-01T09:30:00.000000Z`."""
-    parsed = datetime.fromisoformat(moment.replace("Z", "+00:00")) + timedelta(**by)
-    return parsed.isoformat(timespec="microseconds").replace("+00:00", "Z")
+def parsed(moment: str) -> datetime:
+    """An RFC 3339 time; Python 3.10 does not read the `Z`."""
+    return datetime.fromisoformat(moment.replace("Z", "+00:00"))
+
+
+def ahead(moment: str | None, now: datetime) -> bool:
+    """Whether a meeting that starts then is still to begin."""
+    return moment is not None and parsed(moment) > now
+
+
+def day_later(moment: str) -> str:
+    return (parsed(moment) + timedelta(days=1)).isoformat()
 
 
 def with_key(state: Mapping[str, Any]) -> Row:
@@ -55,25 +63,30 @@ def with_key(state: Mapping[str, Any]) -> Row:
     return {"base_url": state["base_url"], "credentials": credentials}
 
 
-def salesloft_edits(rows: dict[str, Row]) -> list[Edit]:
-    ids = [row["id"] for row in rows.values() if not row["canceled_at"]]
-    oldest, old, third, second, newest = ids[0], ids[len(ids) // 2], *ids[-3:]
-    row = rows[str(newest)]
-    moved = {name: later(row[name], days=1) for name in ("start_time", "end_time")}
+def salesloft_edits(rows: dict[str, Row], now: datetime) -> list[Edit]:
+    kept = [row for row in rows.values() if row["start_time"] and not row["canceled_at"]]
+    begun = [row["id"] for row in kept if not ahead(row["start_time"], now)]
+    *_, second, newest = [row["id"] for row in kept if ahead(row["start_time"], now)]
+    oldest, old = begun[0], begun[len(begun) // 2]
+    missed = [id for id in begun if not rows[str(id)]["no_show"]][-1]
+    moved = day_later(rows[str(newest)]["start_time"])
     return [
         Edit("oldest: renamed", "edit", {"id": oldest, "title": "Renamed"}, str(oldest)),
         Edit("old: renamed", "edit", {"id": old, "title": "Renamed, too"}, str(old)),
-        Edit("rescheduled", "edit", {"id": newest, **moved}, str(newest)),
+        Edit("rescheduled", "reschedule", {"id": newest, "start_time": moved}, str(newest)),
         Edit("cancelled", "cancel", {"id": second}, str(second)),
-        Edit("marked as no-show", "edit", {"id": third, "no_show": True}, str(third)),
+        Edit("marked as no-show", "edit", {"id": missed, "no_show": True}, str(missed)),
         Edit("booked", "insert", {"title": "Newly booked"}),
     ]
 
 
-def close_edits(rows: dict[str, Row]) -> list[Edit]:
+def close_edits(rows: dict[str, Row], now: datetime) -> list[Edit]:
     ids = list(rows)
-    oldest, old, third, second, newest = ids[0], ids[len(ids) // 2], *ids[-3:]
-    moved = later(rows[newest]["starts_at"], days=1)
+    oldest, old = ids[0], ids[len(ids) // 2]
+    *_, third, second, newest = [
+        id for id in ids if rows[id]["status"] == "upcoming" and ahead(rows[id]["starts_at"], now)
+    ]
+    moved = day_later(rows[newest]["starts_at"])
     return [
         Edit("oldest: renamed", "edit", {"id": oldest, "title": "Renamed"}, oldest),
         Edit("old: deleted", "delete", {"id": old}, old),
@@ -94,14 +107,16 @@ def highlevel_settings(state: Mapping[str, Any]) -> Row:
     }
 
 
-def highlevel_edits(rows: dict[str, Row]) -> list[Edit]:
-    ids = [id for id, row in rows.items() if row["appointmentStatus"] == "confirmed"]
-    oldest, old, second, newest = ids[0], ids[len(ids) // 2], *ids[-2:]
-    moved = later(rows[newest]["startTime"], days=1)
+def highlevel_edits(rows: dict[str, Row], now: datetime) -> list[Edit]:
+    confirmed = [id for id, row in rows.items() if row["appointmentStatus"] == "confirmed"]
+    begun = [id for id in confirmed if not ahead(rows[id]["startTime"], now)]
+    *_, second, last = [id for id in confirmed if ahead(rows[id]["startTime"], now)]
+    oldest, old = begun[0], begun[len(begun) // 2]
+    moved = day_later(rows[last]["startTime"])
     return [
         Edit("renamed", "edit", {"id": oldest, "title": "Renamed"}, oldest),
         Edit("renamed", "edit", {"id": old, "title": "Renamed, too"}, old),
-        Edit("rescheduled", "reschedule", {"id": newest, "start": moved}, newest),
+        Edit("rescheduled", "reschedule", {"id": last, "start": moved}, last),
         Edit("cancelled", "cancel", {"id": second}, second),
         Edit("booked", "insert", {"title": "Newly booked"}),
     ]
@@ -111,8 +126,12 @@ def expoplatform_settings(state: Mapping[str, Any]) -> Row:
     return {"base_url": state["base_url"], "api_key": state["api_keys"][0], "event_ids": [101]}
 
 
-def expoplatform_edits(rows: dict[str, Row]) -> list[Edit]:
-    keys = [key for key, row in rows.items() if row["status"] == "Confirmed"]
+def expoplatform_edits(rows: dict[str, Row], now: datetime) -> list[Edit]:
+    keys = [
+        key
+        for key, row in rows.items()
+        if row["status"] == "Confirmed" and ahead(row["starts_at"], now)
+    ]
     one, two, three = keys[0], keys[len(keys) // 2], keys[-1]
 
     def of(key: str) -> Row:

@@ -218,7 +218,7 @@ def demonstrate(provider: Provider, box: Sandbox, cache: ab.DuckDBCache) -> bool
         sample.add_row(short(id), *(shown(row[column(name)]) for name in provider.shown))
     console.print(sample)
 
-    edits = provider.edits(box.get(f"{provider.name}/truth"))
+    edits = provider.edits(box.get(f"{provider.name}/truth"), datetime.now(timezone.utc))
     with step(f"{len(edits)} edits in the sandbox, as people make them in {provider.title}"):
         for edit in edits:
             box.post(f"{provider.name}/{edit.action}", edit.arguments)

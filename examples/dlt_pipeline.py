@@ -1,8 +1,10 @@
 """Load every stream of an account with dlt: the connector extracts, dlt loads and keeps the state.
 
     make clients install
-    .venv-clients/bin/python examples/dlt_pipeline.py secrets/config.json
+    .venv-clients/bin/python examples/dlt_pipeline.py secrets/config.json \
+        --connector .venv/bin/source-meetings
 
+Without --connector it runs the `source-meetings` beside the interpreter, or the one on the PATH.
 Run it again and it loads what has changed since. Tables are merged on the streams' primary keys.
 The destination is a DuckDB file here; any of dlt's will do.
 """
@@ -11,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,13 +103,33 @@ def meetings(config: Path, connector: Path) -> Iterator[DltResource]:
                 yield resource_of(stream, config, connector)
 
 
+def executable(given: Path | None) -> Path:
+    """Return the connector to run: `given`, or the one beside this interpreter or on the PATH.
+
+    Raises SystemExit with what to do if there is none.
+    """
+    if given is not None:
+        if shutil.which(given.absolute()) is None:
+            sys.exit(f"--connector: {given.absolute()} is not an executable file.")
+        return given.absolute()
+    folder = Path(sys.executable).parent
+    found = shutil.which("source-meetings", path=folder) or shutil.which("source-meetings")
+    if found is None:
+        sys.exit(
+            f"source-meetings is neither in {folder} nor on the PATH. Run `make install` in the "
+            "connector's checkout, and pass --connector CHECKOUT/.venv/bin/source-meetings."
+        )
+    return Path(found).absolute()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("--database", default="meetings_dlt.duckdb")
-    parser.add_argument("--connector", type=Path, default=Path(".venv/bin/source-meetings"))
+    parser.add_argument("--connector", type=Path, help="the source-meetings to run")
     parser.add_argument("--stream", action="append", help="only this one, and others so named")
     arguments = parser.parse_args()
+    connector = executable(arguments.connector)
     # One stream after the other; dlt would begin with all. An OAuth refresh token can be used once,
     # so no two processes may have the same.
     dlt.config["extract.next_item_mode"] = "fifo"
@@ -114,7 +138,7 @@ def main() -> None:
         destination=dlt.destinations.duckdb(arguments.database),
         dataset_name="meetings_raw",  # not the name of the file, which DuckDB could not tell apart
     )
-    source = meetings(arguments.config, arguments.connector)
+    source = meetings(arguments.config, connector)
     print(pipeline.run(source.with_resources(*arguments.stream) if arguments.stream else source))
 
 

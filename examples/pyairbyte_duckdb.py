@@ -1,8 +1,10 @@
 """Read every stream of an account into a DuckDB file with PyAirbyte.
 
     make clients install
-    .venv-clients/bin/python examples/pyairbyte_duckdb.py secrets/config.json meetings.duckdb
+    .venv-clients/bin/python examples/pyairbyte_duckdb.py secrets/config.json meetings.duckdb \
+        --connector .venv/bin/source-meetings
 
+Without --connector it runs the `source-meetings` beside the interpreter, or the one on the PATH.
 Run it again and it reads what has changed since: PyAirbyte keeps each stream's state in the file.
 """
 
@@ -11,6 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +61,7 @@ def read(config: Path, database: Path, connector: Path) -> int:
         "source-meetings",
         config=json.loads(config.read_text()),
         config_change_callback=keep,
-        local_executable=connector.resolve(),
+        local_executable=connector,
         install_if_missing=False,
     )
     source.check()
@@ -69,13 +73,32 @@ def read(config: Path, database: Path, connector: Path) -> int:
         cache.close()
 
 
+def executable(given: Path | None) -> Path:
+    """Return the connector to run: `given`, or the one beside this interpreter or on the PATH.
+
+    Raises SystemExit with what to do if there is none.
+    """
+    if given is not None:
+        if shutil.which(given.absolute()) is None:
+            sys.exit(f"--connector: {given.absolute()} is not an executable file.")
+        return given.absolute()
+    folder = Path(sys.executable).parent
+    found = shutil.which("source-meetings", path=folder) or shutil.which("source-meetings")
+    if found is None:
+        sys.exit(
+            f"source-meetings is neither in {folder} nor on the PATH. Run `make install` in the "
+            "connector's checkout, and pass --connector CHECKOUT/.venv/bin/source-meetings."
+        )
+    return Path(found).absolute()
+
+
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("database", type=Path)
-    parser.add_argument("--connector", type=Path, default=Path(".venv/bin/source-meetings"))
+    parser.add_argument("--connector", type=Path, help="the source-meetings to run")
     arguments = parser.parse_args(words)
-    count = read(arguments.config, arguments.database, arguments.connector)
+    count = read(arguments.config, arguments.database, executable(arguments.connector))
     print(f"{count} records read into {arguments.database}")
 
 

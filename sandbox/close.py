@@ -33,6 +33,7 @@ from sandbox.close_rows import (
     MINUTE,
     ORGANIZATION,
     SECOND,
+    STATUSES_OF_TIME,
     iso,
     make_row,
     make_stamps,
@@ -328,10 +329,16 @@ class CloseSide(Side):
                     self._event("updated", self.meetings.row(number), names, previous=row)
 
     def reschedule(self, id: str, starts_at: str) -> None:
+        """[A] `upcoming`, `in-progress` and `completed` follow the new times."""
         start = to_micros(parse_time(starts_at))
         with self.lock:
-            end = start + self.meetings[id]["duration"] * SECOND
-            self.edit(id, starts_at=iso(start), ends_at=iso(end))
+            row = self.meetings[id]
+            end = start + row["duration"] * SECOND
+            fields: dict[str, Any] = {"starts_at": iso(start), "ends_at": iso(end)}
+            status = status_at(start, end, self._now())
+            if row["status"] in STATUSES_OF_TIME and row["status"] != status:
+                fields["status"] = status
+            self.edit(id, **fields)
 
     def start_meeting(self, id: str) -> None:
         self.edit(id, action="started", status="in-progress")

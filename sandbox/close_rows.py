@@ -49,6 +49,8 @@ NEWER_FIELDS = (
     "_paused_subscriptions",
 )
 
+STATUSES_OF_TIME = ("upcoming", "in-progress", "completed")
+
 _CONTENTS = 4096
 _GIVEN = ("Ada", "Björn", "Chloé", "Dmitri", "Eun-ji", "Fatima", "Gus", "Hana", "Iñigo", "王芳")
 _TOPICS = ("Intro call", "Demo", "Pricing", "Kick-off", "Renewal", "Discovery", "Q&A", "")

@@ -130,9 +130,13 @@ class ExpoPlatformSide(Side):
                 modified = chance.randrange(created, now)
                 starts = now + chance.randrange(-10 * DAY, 30 * DAY) // 900 * 900
                 accounts = chance.sample(range(1000, 1000 + max(10, meetings // 3)), 3)
+                starts = max(starts, created + 900)
+                held = "Completed" if modified >= starts else "Confirmed"  # [A] that it is marked
                 for position in range(3 if chance.random() < 0.1 else 2):
                     # The two sides of one meeting see different statuses.
                     status = chance.choice(["Confirmed", ("Pending", "Incoming")[position > 0]])
+                    if starts <= now:
+                        status = held
                     self._put(
                         Participant(
                             event_id,
@@ -159,7 +163,7 @@ class ExpoPlatformSide(Side):
             meeting_id = meeting_id or self._next_meeting()
             now = self._write_time()
             starts = fields.pop("starts", now + 7 * DAY)
-            statuses = ["Pending", "Incoming"]
+            statuses = ["Pending", "Incoming"] if starts > now else ["Confirmed", "Confirmed"]
             for position, account in enumerate(accounts):
                 status = fields.get("status", statuses[position > 0])
                 others = {name: value for name, value in fields.items() if name != "status"}
@@ -184,8 +188,13 @@ class ExpoPlatformSide(Side):
                 self._put(replace(changed, fields={**row.fields, **others}))
 
     def reschedule(self, event_id: int, meeting_id: str, starts: int | None = None) -> None:
-        before = self._of(event_id, meeting_id, None)[0].starts
-        self.edit(event_id, meeting_id, starts=starts or before + 3600)
+        """[A] Who had completed the meeting has it confirmed again, if it is still to begin."""
+        with self.lock:
+            starts = starts or self._of(event_id, meeting_id, None)[0].starts + 3600
+            self.edit(event_id, meeting_id, starts=starts)
+            for row in self._of(event_id, meeting_id, None):
+                if row.status == "Completed" and starts > self._now():
+                    self._put(replace(row, status="Confirmed"))
 
     def cancel(self, event_id: int, meeting_id: str, account_id: str | int | None = None) -> None:
         """One participant can cancel while the meeting goes on [A]."""

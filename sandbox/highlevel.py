@@ -25,10 +25,15 @@ CALENDARS = "calendars.readonly"
 GROUPS = "calendars/groups.readonly"
 EVENTS = "calendars/events.readonly"
 SCOPES = (CALENDARS, GROUPS, EVENTS)
-STATUSES = ("confirmed",) * 6 + ("showed", "showed", "noshow", "cancelled", "new", "invalid")
+# What an event can be: before it begins; after that, if it was updated since then, as by whoever
+# marks it; and after that without an update.
+AHEAD = ("confirmed",) * 8 + ("new", "new", "cancelled", "invalid")
+MARKED = ("confirmed",) * 2 + ("showed",) * 6 + ("noshow",) * 2 + ("cancelled", "invalid")
+UNMARKED = ("confirmed",) * 10 + ("cancelled", "invalid")
 INTERVAL_MS = 10_000  # [D]
 DAILY_LIMIT = 200_000  # [D]
 
+_STATUS_NAMES = ("appointmentStatus", "appoinmentStatus")
 _TITLES = ("Intro call", "Demo", "Strategy session", "Renewal", "Besprechung, kurz", "")
 _OFFSETS = (-240, 0, 330, 60)  # minutes; a row keeps its own
 
@@ -120,7 +125,7 @@ class HighLevelSide(Side):
                 added = min(start - timedelta(days=1 + 20 * random.random()), now)
                 updated = min(added + timedelta(days=25 * random.random() ** 2), now)
                 calendar = ids[number % len(ids)] if number < len(ids) else random.choice(ids)
-                self._put(self._new_row(random, calendar, start, added, updated))
+                self._put(self._new_row(random, calendar, start, added, updated, now))
             return count
 
     def add_calendar(self, **fields: Any) -> str:
@@ -168,7 +173,9 @@ class HighLevelSide(Side):
             now = self.clock.tick()
             calendar = calendarId or next(iter(self.calendars), None) or self.add_calendar()
             start = (now + timedelta(days=7)).replace(minute=0, second=0, microsecond=0)
-            row = self._new_row(Random(self._made), calendar, start, now, now)
+            if "startTime" in fields:
+                start = parse_time(fields["startTime"])
+            row = self._new_row(Random(self._made), calendar, start, now, now, now)
             self._put({**row, **fields})
             return str(fields.get("id", row["id"]))
 
@@ -181,13 +188,19 @@ class HighLevelSide(Side):
             self._put({**row, "dateUpdated": _like(row["dateUpdated"], now), **fields})
 
     def reschedule(self, id: str, start: str | datetime) -> None:
-        """Move an event to another start; it stays as long as it was."""
+        """Move an event to another start; it stays as long as it was.
+
+        [A] Whoever moves it confirms it for its new time, unless it is cancelled or invalid.
+        """
         with self.lock:
             row = self.events[id]
             moment = parse_time(start) if isinstance(start, str) else start
             length = parse_time(row["endTime"]) - parse_time(row["startTime"])
+            name = _status_name(row)
+            status = row.get(name)
             self.edit(
                 id,
+                **{name: status if status in ("cancelled", "invalid") else "confirmed"},
                 startTime=_like(row["startTime"], moment),
                 endTime=_like(row["startTime"], moment + length),
             )
@@ -195,8 +208,7 @@ class HighLevelSide(Side):
     def cancel(self, id: str) -> None:
         """A cancelled appointment stays a row [O]."""
         with self.lock:
-            name = "appoinmentStatus" if "appoinmentStatus" in self.events[id] else None
-            self.edit(id, **{name or "appointmentStatus": "cancelled"})
+            self.edit(id, **{_status_name(self.events[id]): "cancelled"})
 
     def delete(self, id: str) -> None:
         with self.lock:
@@ -240,7 +252,13 @@ class HighLevelSide(Side):
         del self._starts[row["calendarId"]][row["id"]]
 
     def _new_row(
-        self, random: Random, calendar: str, start: datetime, added: datetime, updated: datetime
+        self,
+        random: Random,
+        calendar: str,
+        start: datetime,
+        added: datetime,
+        updated: datetime,
+        now: datetime,
     ) -> Row:
         """An event in one of the shapes that occur: sparse, recurring, misspelt."""
         self._made += 1
@@ -248,6 +266,7 @@ class HighLevelSide(Side):
         offset = random.choice(_OFFSETS)
         master = f"evt{number:017d}"
         length = random.choice((15, 30, 60))
+        statuses = AHEAD if start > now else MARKED if updated >= start else UNMARKED
         row: Row = {
             "id": master,
             "title": random.choice(_TITLES),
@@ -255,7 +274,7 @@ class HighLevelSide(Side):
             "locationId": self.location_id,
             "contactId": f"con{number % 700:017d}",
             "groupId": self.calendars[calendar]["groupId"],
-            "appointmentStatus": random.choice(STATUSES),
+            "appointmentStatus": random.choice(statuses),
             "assignedUserId": f"usr{number % 9:017d}",
             "users": [f"usr{number % 9:017d}"],
             "address": f"https://meet.example.com/{number}",
@@ -467,6 +486,11 @@ def _like(text: str | None, moment: datetime) -> str:
         return _with_millis(moment)
     sign = -1 if text[-6] == "-" else 1
     return _with_offset(moment, sign * (int(text[-5:-3]) * 60 + int(text[-2:])))
+
+
+def _status_name(row: Row) -> str:
+    """The field that has the row's status."""
+    return next((name for name in _STATUS_NAMES if row.get(name)), _STATUS_NAMES[0])
 
 
 def _normalised(row: Row) -> Row:

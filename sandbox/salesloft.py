@@ -20,7 +20,7 @@ from typing import Any
 
 from sandbox.clock import Clock, iso_micros, parse_time, to_micros
 from sandbox.oauth import OAuth, OAuthError
-from sandbox.salesloft_rows import make_row, make_stamps
+from sandbox.salesloft_rows import DAY, MINUTE, make_row, make_stamps
 from sandbox.side import Call, Reply, Row, Side
 from sandbox.table import FOREVER, NULL, Table
 
@@ -95,6 +95,7 @@ class SalesloftSide(Side):
     """
 
     name = "salesloft"
+    actions = (*Side.actions, "reschedule")
     options = (
         "show_deleted_default",
         "updated_at_filter",
@@ -143,10 +144,12 @@ class SalesloftSide(Side):
             return count
 
     def insert(self, **fields: Any) -> int:
+        """A new meeting; it starts in a week unless `start_time` is among the fields."""
         with self.lock:
             now = to_micros(self.clock.tick())
+            start = _micros(fields.get("start_time", iso_micros(now + 7 * DAY)))
             id = self._table.add(dict.fromkeys(STAMPS, NULL))
-            self._write(make_row(id, 0, now + 7 * 86_400_000_000, now, now), fields)
+            self._write(make_row(id, 0, start, now, now), fields)
             return id
 
     def edit(self, id: int, **fields: Any) -> None:
@@ -154,6 +157,20 @@ class SalesloftSide(Side):
         with self.lock:
             row = self.meetings[id]
             self._write(row, {"updated_at": iso_micros(to_micros(self.clock.tick())), **fields})
+
+    def reschedule(self, id: int, start_time: str) -> None:
+        """Move a meeting; it stays as long as it was. [A] The same row, no longer a no-show."""
+        with self.lock:
+            row = self.meetings[id]
+            start, length = to_micros(parse_time(start_time)), 30 * MINUTE
+            if row["start_time"] and row["end_time"]:
+                length = _micros(row["end_time"]) - _micros(row["start_time"])
+            self.edit(
+                id,
+                start_time=iso_micros(start),
+                end_time=iso_micros(start + length),
+                no_show=False,
+            )
 
     def cancel(self, id: int) -> None:
         """A cancelled meeting stays a row, with `canceled_at` set [R]."""
@@ -178,7 +195,7 @@ class SalesloftSide(Side):
         if "id" in fields:
             raise ValueError("ids are the server's")
         row = {**row, **fields}
-        stamps = {name: to_micros(parse_time(row[name])) if row[name] else NULL for name in STAMPS}
+        stamps = {name: _micros(row[name]) for name in STAMPS}
         self._table.move(row["id"], stamps)
         self.meetings.written[row["id"]] = row
 
@@ -411,6 +428,10 @@ class SalesloftSide(Side):
 
 def _all_hold(checks: list[Callable[[Row], bool]], row: Row) -> bool:
     return all(check(row) for check in checks)
+
+
+def _micros(text: str | None) -> int:
+    return to_micros(parse_time(text)) if text else NULL
 
 
 def _normalised(row: Row) -> Row:

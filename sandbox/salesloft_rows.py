@@ -104,6 +104,8 @@ def make_row(
     row["created_at"] = _iso(created)
     row["updated_at"] = _iso(updated)
     row["canceled_at"] = _iso(canceled)
+    if row["no_show"] and not NULL < start <= updated:
+        row["no_show"] = False  # nobody has touched it since it began
     if h >> 42 & 15:
         row["event_id"] = f"evt{h:016x}"
         row["i_cal_uid"] = f"{h:016x}@example.com"

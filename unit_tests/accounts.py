@@ -127,7 +127,7 @@ class SalesloftAccount(Account):
         self.side.generate(count=count, seed=self.chance.randrange(1000))
 
     def change(self) -> None:
-        kind = self.chance.choice(("edit", "edit", "insert", "cancel", "delete"))
+        kind = self.chance.choice(("edit", "edit", "insert", "cancel", "delete", "reschedule"))
         keys = self.keys()
         if kind == "insert" or len(keys) < 3:
             self.side.insert(title=self.text())
@@ -137,6 +137,9 @@ class SalesloftAccount(Account):
             self.side.edit(key, title=self.text())
         elif kind == "cancel":
             self.side.cancel(key)
+        elif kind == "reschedule":
+            start = self.box.clock.now() + timedelta(days=self.chance.uniform(-400, 60))
+            self.side.reschedule(key, start.isoformat())
         else:
             self.side.delete(key)
             self.unseen.add(str(key))
