@@ -141,6 +141,7 @@ class CloseSide(Side):
 
     date_created_means      "start": the scheduled start, moved by a reschedule and possibly in the
                             future [R, older page; O]; "created": when Close made the row [R, newer]
+    date_filters            False: `date_created__*` are ignored in silence [O]
     list_order              "newest" or "oldest" by date_created, or "shuffled" on every request
                             ([R] documents none; [O] newest)
     max_skip                the greatest `_skip` ([T] there is one, its value is not published)
@@ -184,6 +185,7 @@ class CloseSide(Side):
     )
     options = (
         "date_created_means",
+        "date_filters",
         "list_order",
         "max_skip",
         "skip_message",
@@ -208,6 +210,7 @@ class CloseSide(Side):
     def __init__(self, clock: Clock, lock: RLock) -> None:
         super().__init__(clock, lock)
         self.date_created_means = "start"
+        self.date_filters = True
         self.list_order = "newest"
         self.max_skip = 10_000
         self.skip_message = "new"
@@ -652,7 +655,7 @@ class CloseSide(Side):
         keep = self._filters(call)
         # [R] there is no filter on date_updated; like any unknown name it is ignored in silence [A]
         bounds = {}
-        if bound := _bounds(call, "date_created", SECOND):
+        if self.date_filters and (bound := _bounds(call, "date_created", SECOND)):
             bounds[self.created_column] = bound
         if bound := _bounds(call, "activity_at", SECOND):
             # [R] only in the order of activity_at, which only a single lead can have

@@ -237,6 +237,19 @@ def test_date_created_is_compared_by_the_second(box):
     assert get(box, date_created__gte="soon").status_code == 400
 
 
+def test_filters_on_date_created_can_be_ignored_in_silence(box):
+    box.close.generate(count=30)
+    everything = page(box)
+    bounds = {"date_created__gte": "2026-05-01T00:00:00Z", "date_created__lt": "soon"}
+    assert get(box, **bounds).status_code == 400
+    box.close.configure(date_filters=False)
+    assert page(box, **bounds) == everything
+    # Other filters are not
+    (first, *_) = everything["data"]
+    assert ids(box, **bounds, id__in=first["id"]) == [first["id"]]
+    assert get(box, activity_at__gte="2026-05-01T00:00:00Z").status_code == 400
+
+
 def test_a_time_without_offset_is_in_the_zone_of_the_header(box):
     id = box.close.insert(starts_at="2026-07-01T10:00:00Z")
     url, params = f"{box.close.base_url}{MEETINGS}", {"date_created__gte": "2026-07-01T11:00:00"}

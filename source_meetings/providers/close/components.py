@@ -25,6 +25,7 @@ import hashlib
 import json
 import logging
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -50,10 +51,12 @@ from source_meetings.providers.close.windows import (
     PAGE_SIZE,
     ROWS_AIMED_AT,
     Density,
+    FiltersIgnored,
     UnreadableWindow,
     WindowReader,
     has_more,
     in_query,
+    is_outside,
     whole_seconds,
 )
 from source_meetings.sync import Json, ScanInstead, Sync, make_slice, rows_of
@@ -73,6 +76,15 @@ _SECOND = timedelta(seconds=1)  # the Date header leaves the fraction out
 
 
 @dataclass
+class WholeList:
+    """The whole list is read once for all slices of a scan, by the first that needs it."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    read: bool = False
+    error: Exception | None = None
+
+
+@dataclass
 class MeetingsSync(Sync):
     """Reads windows of ``date_created`` at first, and what the event log names afterwards.
 
@@ -85,6 +97,10 @@ class MeetingsSync(Sync):
     ``seen_at``: Close's clock when the newest event was first seen. Once the overlap has passed
     since, it has been read for the last time (``settled``), so that thousands of changes made in a
     moment are not listed again at every quiet sync.
+
+    If Close ignores the date filters, the whole list is read instead of a window. A first sync then
+    has a single slice; windows that an earlier one left share one reading. Where every sync reads
+    its window again, rows outside it are dropped.
 
     ``windows``: the most slices of a first sync. ``overlap_minutes``: how late events become
     visible. ``log_days``: how far back the log is trusted to reach. ``days_back`` and
@@ -113,6 +129,10 @@ class MeetingsSync(Sync):
         self._deletions: dict[bytes, str] = {}  # event -> meeting
         self._gone: set[str] = set()
         self._recent: datetime | None = None
+        self._reader = WindowReader(self.ask, self._density)
+        self._filters_ignored = False
+        self._noticing = threading.Lock()
+        self._whole_list = WholeList()
 
     # -- a first sync ---------------------------------------------------------------------------
 
@@ -123,6 +143,7 @@ class MeetingsSync(Sync):
             state["events"] = dict.fromkeys(_ACTIONS, timestamps.iso(min(newest, now + _SECOND)))
         back = self.days_back_without_log if self._log_is_closed else self.days_back
         self._recent = now - timedelta(days=back)
+        self._whole_list = WholeList()  # an earlier reading may lack what changed before this state
         slices: list[Json] = []
         if since is not None:
             # Whatever was deleted before the log begins cannot be told any more.
@@ -155,26 +176,33 @@ class MeetingsSync(Sync):
     def _windows(self, now: datetime) -> list[Json]:
         """Cut time into equal windows, the first open to the past, the last to the future."""
         now = now.replace(microsecond=0)
-        if not self._more(self.ask({"_limit": str(PAGE_SIZE)})):
-            return [_window(None, None, now)]
+        cuts: list[datetime] = []
+        if not self._filters_ignored and self._more(self._reader.page(None, None).response):
+            try:
+                cuts = self._cuts(now)
+            except FiltersIgnored:
+                self._say_that_filters_are_ignored()
+        edges = [None, *cuts, None]
+        return [_window(begin, end, now) for begin, end in zip(edges, edges[1:])]
+
+    def _cuts(self, now: datetime) -> list[datetime]:
         start = now
         for years in _YEARS_PROBED:
             start = now - timedelta(days=365 * years)
-            older = self.ask({"_limit": "1", "date_created__lt": in_query(start)})
-            if not rows_of(older, "data"):
+            if not rows_of(self._reader.page(None, start, limit=1).response, "data"):
                 break
         number_of_windows = self._windows_worth_cutting(start, now)
         step = (now - start) / number_of_windows
-        cuts = [start + whole_seconds(step * number) for number in range(1, number_of_windows)]
-        edges: list[datetime | None] = [None, *cuts, now, None]
-        return [_window(begin, end, now) for begin, end in zip(edges, edges[1:])]
+        return [
+            *(start + whole_seconds(step * number) for number in range(1, number_of_windows)),
+            now,
+        ]
 
     def _windows_worth_cutting(self, start: datetime, now: datetime) -> int:
         """As many windows as a sample says that there are pages, at most ``windows``."""
         step = whole_seconds((now - start) / self.windows)
         begin = now - (self.windows // 4) * step
-        sample = {"date_created__gte": in_query(begin), "date_created__lt": in_query(begin + step)}
-        response = self.ask({"_limit": str(PAGE_SIZE), **sample})
+        response = self._reader.page(begin, begin + step).response
         if self._more(response):
             return self.windows
         meetings = len(rows_of(response, "data")) * self.windows
@@ -362,6 +390,19 @@ class MeetingsSync(Sync):
             self.days_ahead_without_log,
         )
 
+    def _say_that_filters_are_ignored(self) -> None:
+        with self._noticing:
+            if self._filters_ignored:
+                return
+            self._filters_ignored = True
+        LOGGER.warning(
+            "Stream %s: Close ignores the date filters (date_created__gte, date_created__lt): it "
+            "answered with meetings outside the dates that were asked for. Every sync now reads "
+            "the whole list, one request for each 99 meetings. Nothing is lost. Ask Close's "
+            "support why the filters do not work for your organization.",
+            self.name,
+        )
+
     def _batches(self, found: Mapping[str, Json]) -> list[Json]:
         """Cut changed meetings into lists of ids whose URL stays short enough."""
         nothing: Any = {"stream_state": None, "stream_slice": None, "next_page_token": None}
@@ -399,21 +440,54 @@ class MeetingsSync(Sync):
         if "ids" in values:
             yield from self._read_batch(values["ids"], values["deleted"], stream_slice)
             return
-        start, end = (
-            timestamps.parse_or_none(values[name])
-            for name in ("date_created__gte", "date_created__lt")
-        )
         again = bool(values.get("again"))
         try:
-            pages = WindowReader(self.ask, self._density).pages(
-                start, end, timestamps.parse(values["now"])
-            )
-            for response in pages:
-                yield from self._emit(response, stream_slice, again)
+            if not self._filters_ignored:
+                try:
+                    now = timestamps.parse(values["now"])
+                    for response in self._reader.pages(*_edges(values), now):
+                        yield from self._emit(response, stream_slice, again)
+                    return
+                except FiltersIgnored:
+                    self._say_that_filters_are_ignored()
+            yield from self._read_whole_list(stream_slice, again)
         except UnreadableWindow as error:
             raise self.unexpected(
                 f"{error.internal_message}. Nothing can be read safely; please report this."
             ) from error
+
+    def _read_whole_list(self, stream_slice: StreamSlice, again: bool) -> Iterator[Record]:
+        """Read every meeting, unless another slice of the same scan has done so.
+
+        Slices that come meanwhile wait, so that none counts as read before its rows were emitted.
+        If the reading fails, they fail too and stay pending.
+        """
+        whole = WholeList() if again else self._whole_list
+        with whole.lock:
+            if whole.error is not None:
+                raise whole.error
+            if whole.read:
+                return
+            try:
+                for response in self._reader.skipped():
+                    yield from self._emit(response, stream_slice, again)
+            except Exception as error:
+                whole.error = error
+                raise
+            whole.read = True
+
+    def records(self, response: requests.Response, stream_slice: StreamSlice) -> Iterable[Record]:
+        """Leave out what is outside the window that is read again, if Close does not."""
+        records = super().records(response, stream_slice)
+        values = stream_slice.cursor_slice
+        if not (self._filters_ignored and values.get("again")):
+            return records
+        start, end = _edges(values)
+        return (
+            record
+            for record in records
+            if not is_outside(timestamps.parse_or_none(record.data.get("date_created")), start, end)
+        )
 
     def _read_batch(
         self,
@@ -463,8 +537,9 @@ class MeetingsSync(Sync):
                 self._seen.add(digest)
             if (again and digest in self._seen_before) or self._is_too_old(row):
                 continue
-            if "date_created__gte" not in stream_slice.cursor_slice or again:
-                # The log and the window that is read again may show the same version.
+            if "ids" in stream_slice.cursor_slice or again or self._filters_ignored:
+                # The log and the window that is read again may show the same version, and so may
+                # two pages of the whole list.
                 if digest in self._emitted:
                     continue
                 self._emitted.add(digest)
@@ -683,6 +758,13 @@ def _window(start: datetime | None, end: datetime | None, now: datetime) -> Json
         "date_created__lt": timestamps.iso(end) if end else None,
         "now": timestamps.iso(now),
     }
+
+
+def _edges(values: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
+    return (
+        timestamps.parse_or_none(values["date_created__gte"]),
+        timestamps.parse_or_none(values["date_created__lt"]),
+    )
 
 
 def _event_moment(event: Json) -> datetime | None:

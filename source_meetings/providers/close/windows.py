@@ -4,15 +4,19 @@
 published nowhere (https://developer.close.com/topics/pagination), so that only what fits one page
 can be read whole. Hence half-open windows of ``date_created``; one that answers ``has_more`` is
 narrowed until it fits.
+
+Some public programs report that the list ignores ``date_created__gte`` and ``date_created__lt``
+silently; others rely on them. So the rows of every bounded answer are compared with what was
+asked for. If a row is outside, the caller reads the whole list with ``_skip`` after all.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
 from airbyte_cdk.models import FailureType
@@ -20,7 +24,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings import timestamps
 from source_meetings.http import answer
-from source_meetings.sync import Json, rows_of
+from source_meetings.sync import rows_of
 
 PAGE_SIZE = 100  # what every public client uses; the maximum is not published
 ROWS_AIMED_AT = 70
@@ -30,6 +34,7 @@ _TELLING = timedelta(days=4)
 _FIRST_CALENDAR_DAY = datetime(1, 1, 2, tzinfo=timezone.utc)
 _LAST_CALENDAR_DAY = datetime(9999, 12, 30, tzinfo=timezone.utc)
 _MOST_PASSES = 40
+_MOST_IDLE_PAGES = 10  # in a row, that show nothing new: an import adds hundreds of rows at once
 
 
 class UnreadableWindow(AirbyteTracedException):
@@ -37,6 +42,17 @@ class UnreadableWindow(AirbyteTracedException):
 
     def __init__(self, what: str) -> None:
         super().__init__(what, f"Close: {what}.", FailureType.transient_error)
+
+
+class FiltersIgnored(Exception):
+    """Close answered with meetings from outside the window that it was asked for."""
+
+
+class Page(NamedTuple):
+    """One answer, and the ``date_created`` of its rows, of those that can be read."""
+
+    response: requests.Response
+    moments: list[datetime]
 
 
 @dataclass
@@ -114,13 +130,14 @@ class WindowReader:
         ``start`` and ``end`` are whole seconds, UTC; None leaves that side open. ``now`` is where a
         window that is open on both sides is cut.
 
-        Raises UnreadableWindow when more than one page of meetings shares a second and the pages
-        do not fit together.
+        Raises FiltersIgnored when Close answers with meetings from outside a window, and
+        UnreadableWindow when more than one page of meetings shares a second and the pages do not
+        fit together.
         """
         if start is not None and end is not None:
             yield from self._bounded(start, end)
             return
-        response = self._page(start, end)
+        response = self.page(start, end).response
         if not has_more(response):
             yield response
             return
@@ -149,68 +166,131 @@ class WindowReader:
         local = Density(self.density.rows, self.density.seconds, dict(self.density.hours))
         while start < end:
             length = min(end - start, local.width(start, end - start))
-            response = self._page(start, start + length)
-            while has_more(response) and length > _SECOND:
-                estimate = _estimate(response, length)
+            page = self.page(start, start + length)
+            while has_more(page.response) and length > _SECOND:
+                estimate = _estimate(page.moments, length)
                 local.learn(estimate, length)
                 shrunk = length * (ROWS_AIMED_AT / estimate)
                 length = max(whole_seconds(min(shrunk, length / 2)), whole_seconds(length / 16))
-                response = self._page(start, start + length)
-            if has_more(response):
-                yield from self._one_second(start, response)
+                page = self.page(start, start + length)
+            if not has_more(page.response):
+                yield page.response
+            elif len(page.moments) < len(rows_of(page.response, "data")):
+                raise UnreadableWindow(
+                    "the meetings of one second fill more than a page, and not all of them say in "
+                    "date_created that they are of it"
+                )
             else:
-                yield response
-            local.learn(len(rows_of(response, "data")), length)
-            local.learn_hours(start, length, _moments(response))
+                yield from self.skipped(start, start + length, page)
+            local.learn(len(rows_of(page.response, "data")), length)
+            local.learn_hours(start, length, page.moments)
             self.density.rows, self.density.seconds = local.rows, local.seconds
             self.density.hours = dict(local.hours)
             start += length
 
-    def _one_second(
-        self, second: datetime, first: requests.Response
+    def skipped(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        first: Page | None = None,
     ) -> Iterator[requests.Response]:
-        """Page through one second, which cannot be cut any further, with ``_skip``.
+        """Yield the pages of what cannot be cut, by ``_skip``: one second, or the whole list.
 
-        Each page begins with the last row of the one before it. If it does not, rows have moved
-        while we read, and unread ones may have slipped onto pages already read: once more, until
-        the pages fit together or everything that was ever counted has been seen.
+        ``first`` is its first page, if it was read already. The pages may repeat rows.
+
+        The list is read again until the pages of one pass fit together. An order that changes with
+        every request never fits. Then passes are added up until they have found as many rows as
+        the list is long, and the next ones have found exactly the same rows: all of these existed
+        when the rows were counted, so none is missing.
+
+        Raises UnreadableWindow when neither happens, or when the pages do not end.
         """
-        ids: set[Any] = set()
-        most = 0
-        for number in range(_MOST_PASSES):
-            page = first if number == 0 else self._page(second, second + _SECOND)
-            fits, skip = True, 0
-            while True:
-                yield page
-                rows = rows_of(page, "data")
-                ids |= {row.get("id") for row in _rows(page)}
-                if not has_more(page):
-                    break
-                if not rows or not all(_in_second(row, second) for row in _rows(page)):
-                    raise UnreadableWindow(
-                        "the meetings of one second fill more than a page, but are not of that "
-                        "second: date_created__gte and date_created__lt are not honoured"
-                    )
-                skip += len(rows) - 1
-                page = self._page(second, second + _SECOND, skip)
-                following = rows_of(page, "data")
-                fits = fits and bool(following) and following[0].get("id") == rows[-1].get("id")
-            most = max(most, skip + len(rows))
-            if fits or (number and len(ids) >= most):
+        found: set[int] = set()
+        complete: set[int] = set()
+        for _ in range(_MOST_PASSES):
+            fits, seen, length = yield from self._pass(start, end, first)
+            if fits:
                 return
-        raise UnreadableWindow("the meetings of one second change their order with every request")
+            first = None
+            found |= seen
+            if len(found) >= length:
+                if found == complete:
+                    return
+                complete, found = found, set()
+        raise UnreadableWindow("the meetings change their order with every request")
 
-    def _page(
-        self, start: datetime | None, end: datetime | None, skip: int = 0
-    ) -> requests.Response:
-        params = {"_limit": str(PAGE_SIZE)}
+    def _pass(
+        self, start: datetime | None, end: datetime | None, page: Page | None
+    ) -> Generator[requests.Response, None, tuple[bool, set[int], int]]:
+        """Yield the pages once, from the first to the last.
+
+        Each page begins with the last row of the one before it, which proves that no row between
+        them was left out. If it does not, rows above it have vanished while we read.
+
+        Returns whether the pages fit together, the rows on them, and the length of the list.
+        """
+        page = page or self.page(start, end)
+        seen: set[int] = set()
+        fits, skip, idle = True, 0, 0
+        while True:
+            yield page.response
+            rows = _versions(page)
+            idle = idle + 1 if seen.issuperset(rows) else 0
+            if idle == _MOST_IDLE_PAGES:
+                raise UnreadableWindow("a list repeats a page and does not end")
+            seen.update(rows)
+            if not has_more(page.response):
+                return fits, seen, skip + len(rows)
+            if not rows:
+                raise UnreadableWindow("an empty page says that there is more")
+            step = max(1, len(rows) - 1)
+            skip += step
+            page = self.page(start, end, skip=skip)
+            if fits and not _goes_on(_versions(page), rows, seen):
+                # Half a page further back are rows that we know.
+                skip -= step // 2
+                page = self.page(start, end, skip=skip)
+                fits = _goes_on(_versions(page), rows, seen)
+
+    def page(
+        self,
+        start: datetime | None,
+        end: datetime | None,
+        limit: int = PAGE_SIZE,
+        skip: int = 0,
+    ) -> Page:
+        """Ask for one page of a half-open window; None leaves a side open.
+
+        Raises FiltersIgnored when the answer has meetings from outside the window.
+        """
+        params = {"_limit": str(limit)}
         if start is not None:
             params["date_created__gte"] = in_query(start)
         if end is not None:
             params["date_created__lt"] = in_query(end)
         if skip:
             params["_skip"] = str(skip)
-        return self.ask(params)
+        response = self.ask(params)
+        if start is None and end is None:
+            return Page(response, [])
+        stamps = [timestamps.parse_or_none(row.get("date_created")) for row in _rows(response)]
+        moments = [stamp for stamp in stamps if stamp is not None]
+        if any(is_outside(moment, start, end) for moment in moments):
+            raise FiltersIgnored
+        return Page(response, moments)
+
+
+def is_outside(moment: datetime | None, start: datetime | None, end: datetime | None) -> bool:
+    """Whether a half-open window cannot hold a moment, not even as Close compares: by the second.
+
+    Observed: https://github.com/singer-io/tap-closeio ("precision to the second"). A moment that is
+    not known is not outside.
+    """
+    if moment is None:
+        return False
+    too_early = start is not None and start - moment >= _SECOND
+    too_late = end is not None and moment - end >= _SECOND
+    return too_early or too_late
 
 
 def in_query(moment: datetime) -> str:
@@ -229,25 +309,28 @@ def has_more(response: requests.Response) -> bool:
     return more
 
 
-def _estimate(response: requests.Response, length: timedelta) -> float:
+def _estimate(moments: list[datetime], length: timedelta) -> float:
     """Guess how many rows a window holds whose first page is full.
 
     If the rows are those at one end of the window (the order is not documented), they tell how
     dense it is; in any case there are more than a page.
     """
-    known = _moments(response)
-    span = max(known) - min(known) if known else length
+    span = max(moments) - min(moments) if moments else length
     return max(1.5 * PAGE_SIZE, PAGE_SIZE * (length / max(span, _SECOND)))
 
 
-def _moments(response: requests.Response) -> list[datetime]:
-    stamps = [timestamps.parse_or_none(row.get("date_created")) for row in _rows(response)]
-    return [stamp for stamp in stamps if stamp is not None]
+def _goes_on(rows: list[int], before: list[int], seen: set[int]) -> bool:
+    """Whether a page begins with the last rows of the one before it, and the others are new.
+
+    With more than the last row where rows were added above it.
+    """
+    known = sum(row in seen for row in rows)
+    return 0 < known < len(rows) and rows[:known] == before[-known:]
 
 
-def _in_second(row: Json, second: datetime) -> bool:
-    created = timestamps.parse_or_none(row.get("date_created"))
-    return created is not None and second <= created < second + _SECOND
+def _versions(page: Page) -> list[int]:
+    """Return a number for each row, another one after each change: a changed row may have moved."""
+    return [hash(f"{row.get('id')} {row.get('date_updated')}") for row in _rows(page.response)]
 
 
 def _rows(response: requests.Response) -> list[dict[str, Any]]:
