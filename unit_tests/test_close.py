@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox import RecordedRequest, Sandbox
+from source_meetings import fingerprints
 from unit_tests.harness import (
     Json,
     Output,
@@ -485,6 +486,34 @@ def test_late_content_without_event_or_new_stamp_is_found_in_the_window(box: San
     # Then
     assert [row["id"] for row in output.records() if row["id"] == key] == [key]
     assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize("stream", [STREAM, TRANSCRIPTS])
+def test_with_more_meetings_than_digests_quiet_syncs_stay_quiet_and_changes_arrive(
+    box: Sandbox, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given more meetings in the window that is read again than a state has digests for
+    monkeypatch.setattr(fingerprints, "_MOST_DIGESTS", 10)
+    ids = [
+        box.close.insert(starts_at=(NOW - timedelta(days=1 + number / 40)).isoformat())
+        for number in range(200)
+    ]
+    for id in ids:
+        box.close.add_transcript(id)
+    table = Table(stream)
+    output = synced(box, table)
+    box.clock.advance(minutes=30)
+    # When nothing changes, then next to nothing is emitted
+    output = synced(box, table, output.last_states())
+    assert len(output.records()) <= 2 * 20
+    box.clock.advance(minutes=1)
+    output = synced(box, table, output.last_states())
+    assert len(output.records()) <= 2 * 20
+    # And what changes without an event arrives, with few others
+    box.close.edit(ids[100], emit_event=False, title="in silence")
+    output = synced(box, table, output.last_states())
+    assert table.by_id()[ids[100]]["title"] == "in silence"
+    assert len(output.records()) <= 3 * 20 * 5
 
 
 def test_a_state_older_than_the_log_leads_to_a_first_sync_and_says_so(box: Sandbox) -> None:

@@ -77,7 +77,7 @@ def ids_in_window(box: Sandbox) -> set[str]:
 
 
 def digests_in(state: Json) -> int:
-    return len(base64.b64decode(state["seen"])) // 6
+    return len(base64.b64decode(state["seen"]["digests"])) // 6
 
 
 # -- a first sync ---------------------------------------------------------------------------------

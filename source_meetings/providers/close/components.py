@@ -19,10 +19,6 @@ Facts used here, with their sources:
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import json
 import logging
 import re
 import threading
@@ -33,7 +29,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import orjson
 import requests
 from airbyte_cdk.sources.declarative.requesters import Requester
 from airbyte_cdk.sources.declarative.requesters.error_handlers.backoff_strategy import (
@@ -46,6 +41,7 @@ from airbyte_cdk.sources.declarative.transformations import RecordTransformation
 from airbyte_cdk.sources.types import Record, StreamSlice
 
 from source_meetings import timestamps
+from source_meetings.fingerprints import ChangedSince, SeenRow, SeenRows, digest, pack, unpack
 from source_meetings.http import ApiRequester, answer, parse_json
 from source_meetings.providers.close.windows import (
     PAGE_SIZE,
@@ -68,9 +64,9 @@ _MEETING = "activity.meeting"
 _ACTIONS = ("updated", "created", "deleted", "scheduled", "started", "completed", "canceled")
 _EVENTS_A_PAGE = 50
 _LONGEST_URL = 1900
-_MOST_EVENTS_KEPT = 10_000
+_MOST_EVENTS_KEPT = 4_000
+_MOST_WAITING = 2_500
 _MOST_IDLE_PAGES = 3  # of the event log, one after the other, that show nothing new
-_DIGEST_BYTES = 6
 _YEARS_PROBED = (1, 2, 4, 8, 16, 32)
 _SECOND = timedelta(seconds=1)  # the Date header leaves the fraction out
 
@@ -122,8 +118,8 @@ class MeetingsSync(Sync):
         super().__post_init__(parameters)
         self._density = Density()
         self._start_date = timestamps.parse_or_none(self.config.get("start_date"))
-        self._seen_before: set[bytes] = set()
-        self._seen: set[bytes] = set()
+        self._seen_before: Any = None
+        self._seen = SeenRows()
         self._emitted: set[bytes] = set()
         self._overlapping: list[bytes] = []
         self._deletions: dict[bytes, str] = {}  # event -> meeting
@@ -224,8 +220,8 @@ class MeetingsSync(Sync):
 
     def changes(self, state: Json) -> Iterator[StreamSlice]:
         self._next_state = dict(state)
-        self._seen_before = _digests(state.get("seen"))
-        self._events_before = _digests(state.get("events_seen"))
+        self._seen_before = state.get("seen")
+        self._events_before = unpack(state.get("events_seen"))
         known = {
             action: moment
             for action in _ACTIONS
@@ -253,11 +249,11 @@ class MeetingsSync(Sync):
         if not self._log_is_closed:
             # A deletion is looked at again as long as the row is still shown.
             events = [
-                digest
-                for digest in self._overlapping
-                if digest not in self._deletions or self._deletions[digest] in self._gone
+                version
+                for version in self._overlapping
+                if version not in self._deletions or self._deletions[version] in self._gone
             ]
-            self._next_state["events_seen"] = _packed(events[:_MOST_EVENTS_KEPT])
+            self._next_state["events_seen"] = pack(events[:_MOST_EVENTS_KEPT])
         return {**self._next_state, **self._seen_state()}
 
     def _read_log(self, state: Json, known: dict[str, datetime]) -> dict[str, Json] | None:
@@ -279,13 +275,13 @@ class MeetingsSync(Sync):
             bound = known[action] - reach if action in known else None
             newest = max(filter(None, (known.get(action), shown_before)), default=None)
             for event in self._events(action, bound, state):
-                digest = _digest([event.get("id"), event.get("date_updated")])
-                moment = self._note({} if digest in self._events_before else found, event)
+                version = digest([event.get("id"), event.get("date_updated")])
+                moment = self._note({} if version in self._events_before else found, event)
                 if moment is not None:
                     newest = max(filter(None, (newest, min(moment, self._log_read_at + _SECOND))))
-                    read[digest] = moment
-                    if event.get("action") == "deleted" and digest not in self._events_before:
-                        self._deletions[digest] = str(event["object_id"])
+                    read[version] = moment
+                    if event.get("action") == "deleted" and version not in self._events_before:
+                        self._deletions[version] = str(event["object_id"])
             if self._log_is_closed:
                 return None
             read_from = read_from or self._log_read_at
@@ -296,8 +292,8 @@ class MeetingsSync(Sync):
         moments = {action: timestamps.iso(moment) for action, moment in known.items()}
         as_of = max(timestamps.parse(state[self.cursor_field]), self._log_read_at)
         self._overlapping = [
-            digest
-            for digest, moment in read.items()
+            version
+            for version, moment in read.items()
             if moment >= min(known.values(), default=moment) - overlap
         ]
         self._next_state.update({self.cursor_field: timestamps.iso(as_of), "events": moments})
@@ -337,7 +333,7 @@ class MeetingsSync(Sync):
             moments = [moment for event in events if (moment := _event_moment(event))]
             if not cursor or (bound and moments and max(moments) < bound):
                 return
-            shown = {_digest([event.get("id"), event.get("date_updated")]) for event in events}
+            shown = {digest([event.get("id"), event.get("date_updated")]) for event in events}
             idle = 0 if shown - seen else idle + 1
             if idle == _MOST_IDLE_PAGES:
                 raise self.unexpected("the pages of Close's event log lead to no end.")
@@ -440,29 +436,39 @@ class MeetingsSync(Sync):
         if "ids" in values:
             yield from self._read_batch(values["ids"], values["deleted"], stream_slice)
             return
-        again = bool(values.get("again"))
+        changed = ChangedSince(self._seen_before) if values.get("again") else None
         try:
-            if not self._filters_ignored:
-                try:
-                    now = timestamps.parse(values["now"])
-                    for response in self._reader.pages(*_edges(values), now):
-                        yield from self._emit(response, stream_slice, again)
-                    return
-                except FiltersIgnored:
-                    self._say_that_filters_are_ignored()
-            yield from self._read_whole_list(stream_slice, again)
+            yield from self._read_window(stream_slice, changed)
+            if changed is not None:
+                yield from self._emit_rows(changed.rest(), stream_slice, again=True)
         except UnreadableWindow as error:
             raise self.unexpected(
                 f"{error.internal_message}. Nothing can be read safely; please report this."
             ) from error
 
-    def _read_whole_list(self, stream_slice: StreamSlice, again: bool) -> Iterator[Record]:
+    def _read_window(
+        self, stream_slice: StreamSlice, changed: ChangedSince | None
+    ) -> Iterator[Record]:
+        values = stream_slice.cursor_slice
+        if not self._filters_ignored:
+            try:
+                now = timestamps.parse(values["now"])
+                for response in self._reader.pages(*_edges(values), now):
+                    yield from self._emit(response, stream_slice, changed)
+                return
+            except FiltersIgnored:
+                self._say_that_filters_are_ignored()
+        yield from self._read_whole_list(stream_slice, changed)
+
+    def _read_whole_list(
+        self, stream_slice: StreamSlice, changed: ChangedSince | None
+    ) -> Iterator[Record]:
         """Read every meeting, unless another slice of the same scan has done so.
 
         Slices that come meanwhile wait, so that none counts as read before its rows were emitted.
         If the reading fails, they fail too and stay pending.
         """
-        whole = WholeList() if again else self._whole_list
+        whole = self._whole_list if changed is None else WholeList()
         with whole.lock:
             if whole.error is not None:
                 raise whole.error
@@ -470,7 +476,7 @@ class MeetingsSync(Sync):
                 return
             try:
                 for response in self._reader.skipped():
-                    yield from self._emit(response, stream_slice, again)
+                    yield from self._emit(response, stream_slice, changed)
             except Exception as error:
                 whole.error = error
                 raise
@@ -505,7 +511,7 @@ class MeetingsSync(Sync):
         there = {row.get("id") for row in rows_of(response, "data") if isinstance(row, dict)}
         if not there <= set(ids):
             raise self.unexpected("Close answered with meetings that were not asked for by id.")
-        yield from self._emit(response, stream_slice, again=False)
+        yield from self._emit(response, stream_slice)
         gone = [deleted[one] for one in ids if one in deleted and one not in there]
         self._gone.update(row["id"] for row in gone)
         yield from self._tombstones(gone, stream_slice)
@@ -526,31 +532,46 @@ class MeetingsSync(Sync):
             yield Record(data=dict(row), stream_name=self.name, associated_slice=stream_slice)
 
     def _emit(
-        self, response: requests.Response, stream_slice: StreamSlice, again: bool
+        self,
+        response: requests.Response,
+        stream_slice: StreamSlice,
+        changed: ChangedSince | None = None,
     ) -> Iterator[Record]:
-        """Yield the records of an answer; ``again``: only of rows that are not as last seen."""
-        for record in self.records(response, stream_slice):
-            row = record.data
-            digest = _digest(row)
-            created = timestamps.parse_or_none(row.get("date_created"))
-            if again or (self._recent and created and created >= self._recent):
-                self._seen.add(digest)
-            if (again and digest in self._seen_before) or self._is_too_old(row):
+        """Yield the records of an answer; with ``changed``, only those that it picks."""
+        rows = [_seen_row(record.data) for record in self.records(response, stream_slice)]
+        for row in rows:
+            if changed is not None or self._is_recent(row):
+                self._seen.add(row)
+        picked = rows if changed is None else changed.pick(rows)
+        yield from self._emit_rows(picked, stream_slice, changed is not None)
+
+    def _emit_rows(
+        self, rows: list[SeenRow], stream_slice: StreamSlice, again: bool
+    ) -> Iterator[Record]:
+        for row in rows:
+            if self._is_too_old(row.row):
                 continue
             if "ids" in stream_slice.cursor_slice or again or self._filters_ignored:
                 # The log and the window that is read again may show the same version, and so may
                 # two pages of the whole list.
-                if digest in self._emitted:
+                if row.version in self._emitted:
                     continue
-                self._emitted.add(digest)
-            yield record
+                self._emitted.add(row.version)
+            yield self._record(row.row, stream_slice)
+
+    def _record(self, row: Json, stream_slice: StreamSlice) -> Record:
+        return Record(data=row, stream_name=self.name, associated_slice=stream_slice)
+
+    def _is_recent(self, row: SeenRow) -> bool:
+        """Whether the next sync reads a row again."""
+        return self._recent is not None and row.at is not None and row.at >= self._recent
 
     def _is_too_old(self, row: Mapping[str, Any]) -> bool:
         updated = timestamps.parse_or_none(row.get(self.cursor_field))
         return bool(self._start_date and updated and updated < self._start_date)
 
     def _seen_state(self) -> Json:
-        return {"seen": _packed(self._seen)}
+        return {"seen": self._seen.state()}
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -572,9 +593,9 @@ class MeetingsSync(Sync):
 class TranscriptsSync(MeetingsSync):
     """Asks for the transcripts of the meetings that ``MeetingsSync`` would emit and can have some.
 
-    State: as there, and ``waiting``: ids of recent meetings that had no transcript yet. They are
-    asked for again as long as they are in the window that every sync reads again, for a transcript
-    that is ready need not leave a trace in the log.
+    State: as there, and ``waiting``: digests of recent meetings that had no transcript yet. They
+    are asked for again as long as they are in the window that every sync reads again, for a
+    transcript that is ready need not leave a trace in the log.
 
     ``fields`` is what is asked of a meeting beside ``transcripts``; ``_fields`` is an allow-list.
     """
@@ -584,48 +605,68 @@ class TranscriptsSync(MeetingsSync):
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         super().__post_init__(parameters)
-        self._waiting_before: set[str] = set()
-        self._waiting: set[str] = set()
+        self._waiting_before: frozenset[bytes] = frozenset()
+        self._waiting: dict[bytes, None] = {}
 
     def changes(self, state: Json) -> Iterator[StreamSlice]:
-        waiting = state.get("waiting")
-        self._waiting_before = set(map(str, waiting)) if isinstance(waiting, list) else set()
+        self._waiting_before = unpack(state.get("waiting"))
         yield from super().changes(state)
 
     def _seen_state(self) -> Json:
-        return {**super()._seen_state(), "waiting": sorted(self._waiting)}
+        # Those that are left out count as changed at the next sync, and are asked for again too.
+        return {**super()._seen_state(), "waiting": pack([*self._waiting][:_MOST_WAITING])}
 
     def _tombstones(self, rows: Iterable[Json], stream_slice: StreamSlice) -> Iterator[Record]:
         """None: ``close_meetings`` says which meetings were deleted."""
         return iter(())
 
     def _emit(
-        self, response: requests.Response, stream_slice: StreamSlice, again: bool
+        self,
+        response: requests.Response,
+        stream_slice: StreamSlice,
+        changed: ChangedSince | None = None,
     ) -> Iterator[Record]:
         now = timestamps.server_time(response.headers)
-        for record in self.records(response, stream_slice):
-            row = record.data
-            if not _may_have_transcript(row, now) or self._is_too_old(row):
+        rows = [
+            _seen_row(record.data)
+            for record in self.records(response, stream_slice)
+            if _may_have_transcript(record.data, now) and not self._is_too_old(record.data)
+        ]
+        waiting = [row for row in rows if _waits(row) in self._waiting_before]
+        others = [row for row in rows if _waits(row) not in self._waiting_before]
+        picked = others if changed is None else changed.pick(others)
+        for row in others:
+            if changed is not None or self._is_recent(row):
+                self._seen.add(row)
+        again = changed is not None
+        yield from self._emit_rows(waiting, stream_slice, again, unchanged=again)
+        yield from self._emit_rows(picked, stream_slice, again)
+
+    def _emit_rows(
+        self,
+        rows: list[SeenRow],
+        stream_slice: StreamSlice,
+        again: bool,
+        unchanged: bool = False,
+    ) -> Iterator[Record]:
+        """Yield the meetings with their transcripts; ``unchanged`` ones only if they have some."""
+        for row in rows:
+            if row.version in self._emitted:
                 continue
-            digest = _digest(row)
-            waiting = row["id"] in self._waiting_before
-            created = timestamps.parse_or_none(row.get("date_created"))
-            recent = again or bool(self._recent and created and created >= self._recent)
-            unchanged = again and digest in self._seen_before
-            if recent:
-                self._seen.add(digest)
-            if (unchanged and not waiting) or digest in self._emitted:
-                continue
-            self._emitted.add(digest)
-            meeting = self._ask_for_transcripts(row["id"])
+            self._emitted.add(row.version)
+            meeting = self._ask_for_transcripts(row.id)
             if meeting is None:
                 continue
-            if not _is_transcribed(meeting):
-                if recent:
-                    self._waiting.add(row["id"])
+            if _is_transcribed(meeting):
+                if again or self._is_recent(row):
+                    self._seen.add(row)
+            else:
+                if again or self._is_recent(row):
+                    self._waiting[_waits(row)] = None
+                    self._seen.discard(row)
                 if unchanged:
                     continue
-            yield Record(data=meeting, stream_name=self.name, associated_slice=stream_slice)
+            yield self._record(meeting, stream_slice)
 
     def _ask_for_transcripts(self, meeting_id: str) -> Json | None:
         assert self.detail_requester is not None
@@ -797,28 +838,14 @@ def _tombstone(event: Json, cursor_field: str) -> Json:
     }
 
 
-def _digest(row: Any) -> bytes:
-    """Six bytes that are not the same for two versions of a row.
-
-    Among 10,000 rows of the window, a change is overlooked once in 28 billion changes.
-    """
-    try:
-        text = orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # an integer beyond 64 bits, or nested deeply
-        text = json.dumps(row, sort_keys=True).encode("ascii")
-    return hashlib.blake2b(text, digest_size=_DIGEST_BYTES).digest()
+def _seen_row(row: Mapping[str, Any]) -> SeenRow:
+    at = timestamps.parse_or_none(row.get("date_created"))
+    return SeenRow(str(row["id"]), at, digest(row), dict(row))
 
 
-def _packed(digests: Iterable[bytes]) -> str:
-    return base64.b64encode(b"".join(sorted(digests))).decode("ascii")
-
-
-def _digests(text: Any) -> set[bytes]:
-    try:
-        packed = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
-    except (binascii.Error, ValueError):
-        return set()
-    return {packed[at : at + _DIGEST_BYTES] for at in range(0, len(packed), _DIGEST_BYTES)}
+def _waits(row: SeenRow) -> bytes:
+    """What the state has of a meeting that waits for its transcript."""
+    return digest([row.id, row.version.hex()])
 
 
 def _may_have_transcript(row: Mapping[str, Any], now: datetime) -> bool:
