@@ -272,15 +272,54 @@ def test_edits_between_two_syncs_are_read_and_a_quiet_sync_reads_nothing(box, st
     assert ids(synced(box, table, output.last_states())) == []
 
 
-def test_a_deleted_event_that_is_still_listed_arrives_as_deleted(box):
+@pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
+def test_a_deleted_event_that_is_still_listed_arrives_as_deleted(box, stream):
+    # Given an API that goes on listing what was deleted, and an event deleted before the first sync
     side = box.highlevel
     side.delete_shows = True
     side.generate(count=20, calendars=2)
-    table, state = first_sync(box)
-    gone = next(iter(side.events))
-    side.delete(gone)
-    synced(box, table, state)
-    assert table.by_id()[gone]["deleted"] is True
+    before, between = list(side.events)[:2]
+    side.delete(before)
+    table, state = first_sync(box, stream)
+    assert [id for id, row in table.by_id().items() if row.get("deleted")] == [before]
+    # When another one is deleted
+    side.delete(between)
+    output = synced(box, table, state)
+    # Then the next sync emits that one and nothing else, and a quiet one emits nothing
+    assert ids(output) == [between]
+    assert output.records()[0]["deleted"] is True
+    assert_equal_to_truth(box, table)
+    assert ids(synced(box, table, output.last_states())) == []
+
+
+@pytest.mark.parametrize("when", ["first sync", "resumed first sync", "later sync"])
+def test_an_appointment_that_is_listed_as_deleted_and_not_found_is_taken_from_the_list(box, when):
+    # Given an API that lists what was deleted, and answers 404 when it is asked for it by id
+    side = box.highlevel
+    side.delete_shows = True
+    side.generate(count=20, calendars=2)
+    deleted = next(iter(side.events))
+    table, state = Table(APPOINTMENTS), None
+    if when == "later sync":
+        state = synced(box, table).last_states()
+    side.delete(deleted)
+    box.fault(ONE + deleted, 1, 99, kind="status", status=404)
+    box.clock.advance(minutes=10)
+    for calendar in side.calendars:
+        side.insert(calendarId=calendar)  # newer than the deletion
+    if when == "resumed first sync":
+        whole = read(config(box), None, [APPOINTMENTS])
+        kinds = [message["type"] for message in whole.messages]
+        cut = Output(whole.messages[: kinds.index("STATE") + 1])
+        table.load(cut)
+        assert deleted not in table.by_id()
+        state = cut.last_states()
+    # When the appointments are read
+    output = synced(box, table, state)
+    # Then the row comes from the list, in the form that every row has
+    (row,) = (row for row in output.records() if row["id"] == deleted)
+    assert row == without_nulls(side.truth()[deleted])
+    assert row["deleted"] is True
     assert_equal_to_truth(box, table)
 
 
