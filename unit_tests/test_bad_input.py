@@ -157,6 +157,8 @@ def test_a_key_that_no_header_can_carry_is_refused(box, name, key):
         ("highlevel", "location_id", " "),
         ("highlevel", "calendar_ids", ["a", "a"]),
         ("highlevel", "calendar_ids", [""]),
+        *(("highlevel", "api_version", text) for text in ("", " ", "v 3", "v3\n", "v\u00b3")),
+        ("highlevel", "api_version", 3),
         ("highlevel", "look_back_days", 0),
         ("highlevel", "look_ahead_days", -1),
         ("highlevel", "look_ahead_days", 10**9),

@@ -11,7 +11,7 @@ import pytest
 
 from sandbox import Sandbox
 from source_meetings.providers.highlevel import components
-from source_meetings.source import SourceMeetings
+from source_meetings.source import SourceMeetings, manifest_of
 from unit_tests.harness import Json, Output, Table, read, without_nulls
 
 EVENTS, APPOINTMENTS = "highlevel_calendar_events", "highlevel_appointments"
@@ -242,6 +242,51 @@ def test_look_back_days_narrow_later_syncs_only(box):
     assert table.by_id()[recent]["title"] == "moved"
     earliest = min(int(params["startTime"]) for params in asked(box))
     assert int(millis(NOW - timedelta(days=31))) < earliest <= int(millis(NOW))
+
+
+# ---------------------------------------------------------------------- the version of the API
+
+
+@pytest.mark.parametrize(
+    ("provider", "version"), [({}, "2021-04-15"), ({"api_version": "v3"}, "v3")]
+)
+def test_every_request_of_a_sync_and_of_check_names_the_version(box, provider, version):
+    # Given an account, with the default version or with another one
+    side = box.highlevel
+    side.generate(count=20, calendars=2)
+    # When every stream is read, and the connection is checked
+    output = read(config(box, provider))
+    status = check(box, provider).status.value
+    # Then all of it was asked for with that version, and is there
+    assert (output.exit_code, status) == (0, "SUCCEEDED")
+    endpoints = {
+        request.path.replace(ONE, LIST + "/").rsplit("/", 1)[0] for request in box.requests
+    }
+    assert endpoints == {"/highlevel/calendars", LIST}
+    assert {request.headers["version"] for request in box.requests} == {version}
+    assert {row["id"] for row in output.records(EVENTS)} == set(side.truth())
+    assert {row["id"] for row in output.records(APPOINTMENTS)} == set(side.truth())
+
+
+@pytest.mark.parametrize(
+    "version", ["3", "1_000", "2023-02-21", "1e5", "None", "['v3']", '"v3"', "'", "\\n<&>", "{{v}}"]
+)
+def test_the_version_is_sent_as_it_is_written(box, version):
+    box.highlevel.generate(count=3, calendars=1)
+    assert check(box, {"api_version": version}).status.value == "SUCCEEDED"
+    assert [request.headers["version"] for request in box.requests] == [version, version]
+
+
+def test_the_form_hides_the_version_and_has_a_default_for_it():
+    form = manifest_of("highlevel")["spec"]["connection_specification"]
+    (option,) = (
+        one["properties"]
+        for one in form["properties"]["provider"]["oneOf"]
+        if one["properties"]["name"]["const"] == "highlevel"
+    )
+    version = option["api_version"]
+    assert (version["type"], version["default"]) == ("string", "2021-04-15")
+    assert version["airbyte_hidden"] is True
 
 
 # ---------------------------------------------------------------------- changes
@@ -747,6 +792,7 @@ def test_oauth_renews_with_a_form_and_the_user_type_and_hands_the_tokens_back(bo
     (token,) = [request for request in box.requests if request.path.endswith("/oauth/token")]
     assert token.headers["content-type"] == "application/x-www-form-urlencoded"
     assert b"user_type=Location" in token.body
+    assert "version" not in token.headers  # v3 has other field names here
     (control,) = output.of("CONTROL")
     new = control["control"]["connectorConfig"]["config"]["provider"]["credentials"]
     assert new["refresh_token"] == side.oauth.refresh_token != credentials["refresh_token"]
