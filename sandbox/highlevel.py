@@ -2,7 +2,7 @@
 
 Where a behaviour comes from stands beside it:
     [D]  the vendor's specification, https://github.com/GoHighLevel/highlevel-api-docs
-         (apps/calendars.json, apps/oauth.json, docs/oauth/)
+         (apps/calendars.json, apps/v3/calendars-v3.json, apps/oauth.json, docs/oauth/)
     [O]  observed: handled, tested or reported in public code and issues
     [A]  assumed: nobody says
 """
@@ -20,7 +20,9 @@ from sandbox.clock import Clock, parse_time
 from sandbox.oauth import OAuth, OAuthError
 from sandbox.side import Call, Reply, Row, Side
 
-VERSION = "2021-04-15"  # [D] the only value of the header for calendars
+# [D] apps/calendars.json and apps/v3/calendars-v3.json each allow one value of the header.
+# They differ in `deleted`, which v3 alone lists; [A] that the answers are the same otherwise.
+VERSIONS = ("2021-04-15", "v3")
 CALENDARS = "calendars.readonly"
 GROUPS = "calendars/groups.readonly"
 EVENTS = "calendars/events.readonly"
@@ -379,7 +381,7 @@ class HighLevelSide(Side):
         start, end = _one(call, "startTime") or "", _one(call, "endTime") or ""
         rows: list[Row] = []
         # [O] another Version, or ISO times: an empty answer, no error
-        if call.headers.get("version") == VERSION and start.isdigit() and end.isdigit():
+        if call.headers.get("version") in VERSIONS and start.isdigit() and end.isdigit():
             rows = self._between(call, int(start), int(end))
         if not rows and not self.events_when_empty:
             return Reply({})

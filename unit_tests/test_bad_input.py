@@ -157,12 +157,16 @@ def test_a_key_that_no_header_can_carry_is_refused(box, name, key):
         ("highlevel", "location_id", " "),
         ("highlevel", "calendar_ids", ["a", "a"]),
         ("highlevel", "calendar_ids", [""]),
+        *(("highlevel", "api_version", text) for text in ("", " ", "v 3", "v3\n", "v\u00b3")),
+        ("highlevel", "api_version", 3),
         ("highlevel", "look_back_days", 0),
         ("highlevel", "look_ahead_days", -1),
         ("highlevel", "look_ahead_days", 10**9),
         ("close", "calendar_events", "abc"),
         ("close", "calendar_events", [""]),
-        ("close", "calendar_events", [{"provider_calendar_id": "a"}]),
+        ("close", "calendar_events", [7]),
+        ("close", "calendar_events", [None]),
+        ("close", "calendar_events", [{"event": "d639fa1c7ea344c797df1d0f51603113"}]),
     ],
 )
 def test_an_option_that_cannot_work_is_refused_by_name(box, name, option, value):

@@ -11,7 +11,7 @@ import pytest
 
 from sandbox import Sandbox
 from source_meetings.providers.highlevel import components
-from source_meetings.source import SourceMeetings
+from source_meetings.source import SourceMeetings, manifest_of
 from unit_tests.harness import Json, Output, Table, read, without_nulls
 
 EVENTS, APPOINTMENTS = "highlevel_calendar_events", "highlevel_appointments"
@@ -244,6 +244,51 @@ def test_look_back_days_narrow_later_syncs_only(box):
     assert int(millis(NOW - timedelta(days=31))) < earliest <= int(millis(NOW))
 
 
+# ---------------------------------------------------------------------- the version of the API
+
+
+@pytest.mark.parametrize(
+    ("provider", "version"), [({}, "2021-04-15"), ({"api_version": "v3"}, "v3")]
+)
+def test_every_request_of_a_sync_and_of_check_names_the_version(box, provider, version):
+    # Given an account, with the default version or with another one
+    side = box.highlevel
+    side.generate(count=20, calendars=2)
+    # When every stream is read, and the connection is checked
+    output = read(config(box, provider))
+    status = check(box, provider).status.value
+    # Then all of it was asked for with that version, and is there
+    assert (output.exit_code, status) == (0, "SUCCEEDED")
+    endpoints = {
+        request.path.replace(ONE, LIST + "/").rsplit("/", 1)[0] for request in box.requests
+    }
+    assert endpoints == {"/highlevel/calendars", LIST}
+    assert {request.headers["version"] for request in box.requests} == {version}
+    assert {row["id"] for row in output.records(EVENTS)} == set(side.truth())
+    assert {row["id"] for row in output.records(APPOINTMENTS)} == set(side.truth())
+
+
+@pytest.mark.parametrize(
+    "version", ["3", "1_000", "2023-02-21", "1e5", "None", "['v3']", '"v3"', "'", "\\n<&>", "{{v}}"]
+)
+def test_the_version_is_sent_as_it_is_written(box, version):
+    box.highlevel.generate(count=3, calendars=1)
+    assert check(box, {"api_version": version}).status.value == "SUCCEEDED"
+    assert [request.headers["version"] for request in box.requests] == [version, version]
+
+
+def test_the_form_hides_the_version_and_has_a_default_for_it():
+    form = manifest_of("highlevel")["spec"]["connection_specification"]
+    (option,) = (
+        one["properties"]
+        for one in form["properties"]["provider"]["oneOf"]
+        if one["properties"]["name"]["const"] == "highlevel"
+    )
+    version = option["api_version"]
+    assert (version["type"], version["default"]) == ("string", "2021-04-15")
+    assert version["airbyte_hidden"] is True
+
+
 # ---------------------------------------------------------------------- changes
 
 
@@ -272,15 +317,54 @@ def test_edits_between_two_syncs_are_read_and_a_quiet_sync_reads_nothing(box, st
     assert ids(synced(box, table, output.last_states())) == []
 
 
-def test_a_deleted_event_that_is_still_listed_arrives_as_deleted(box):
+@pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
+def test_a_deleted_event_that_is_still_listed_arrives_as_deleted(box, stream):
+    # Given an API that goes on listing what was deleted, and an event deleted before the first sync
     side = box.highlevel
     side.delete_shows = True
     side.generate(count=20, calendars=2)
-    table, state = first_sync(box)
-    gone = next(iter(side.events))
-    side.delete(gone)
-    synced(box, table, state)
-    assert table.by_id()[gone]["deleted"] is True
+    before, between = list(side.events)[:2]
+    side.delete(before)
+    table, state = first_sync(box, stream)
+    assert [id for id, row in table.by_id().items() if row.get("deleted")] == [before]
+    # When another one is deleted
+    side.delete(between)
+    output = synced(box, table, state)
+    # Then the next sync emits that one and nothing else, and a quiet one emits nothing
+    assert ids(output) == [between]
+    assert output.records()[0]["deleted"] is True
+    assert_equal_to_truth(box, table)
+    assert ids(synced(box, table, output.last_states())) == []
+
+
+@pytest.mark.parametrize("when", ["first sync", "resumed first sync", "later sync"])
+def test_an_appointment_that_is_listed_as_deleted_and_not_found_is_taken_from_the_list(box, when):
+    # Given an API that lists what was deleted, and answers 404 when it is asked for it by id
+    side = box.highlevel
+    side.delete_shows = True
+    side.generate(count=20, calendars=2)
+    deleted = next(iter(side.events))
+    table, state = Table(APPOINTMENTS), None
+    if when == "later sync":
+        state = synced(box, table).last_states()
+    side.delete(deleted)
+    box.fault(ONE + deleted, 1, 99, kind="status", status=404)
+    box.clock.advance(minutes=10)
+    for calendar in side.calendars:
+        side.insert(calendarId=calendar)  # newer than the deletion
+    if when == "resumed first sync":
+        whole = read(config(box), None, [APPOINTMENTS])
+        kinds = [message["type"] for message in whole.messages]
+        cut = Output(whole.messages[: kinds.index("STATE") + 1])
+        table.load(cut)
+        assert deleted not in table.by_id()
+        state = cut.last_states()
+    # When the appointments are read
+    output = synced(box, table, state)
+    # Then the row comes from the list, in the form that every row has
+    (row,) = (row for row in output.records() if row["id"] == deleted)
+    assert row == without_nulls(side.truth()[deleted])
+    assert row["deleted"] is True
     assert_equal_to_truth(box, table)
 
 
@@ -708,6 +792,7 @@ def test_oauth_renews_with_a_form_and_the_user_type_and_hands_the_tokens_back(bo
     (token,) = [request for request in box.requests if request.path.endswith("/oauth/token")]
     assert token.headers["content-type"] == "application/x-www-form-urlencoded"
     assert b"user_type=Location" in token.body
+    assert "version" not in token.headers  # v3 has other field names here
     (control,) = output.of("CONTROL")
     new = control["control"]["connectorConfig"]["config"]["provider"]["credentials"]
     assert new["refresh_token"] == side.oauth.refresh_token != credentials["refresh_token"]

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from sandbox import Sandbox
-from sandbox.highlevel import VERSION
+from sandbox.highlevel import VERSIONS
 
 LIST = "/calendars/events"
 NOW = datetime(2026, 6, 1, tzinfo=timezone.utc)
@@ -19,7 +19,7 @@ def get(
     box: Sandbox,
     path: str = LIST,
     token: str = "pit-sandbox",
-    version: str = VERSION,
+    version: str = VERSIONS[0],
     **params: Any,
 ) -> requests.Response:
     side = box.highlevel
@@ -75,6 +75,7 @@ def test_what_is_misunderstood_is_answered_with_nothing(box):
     side.generate(count=10, calendars=1)
     calendar = next(iter(side.calendars))
     assert set(listed(box, calendar)) == {"events", "traceId"}
+    assert len(listed(box, calendar, version="v3")["events"]) == 10
     assert set(listed(box, calendar, version="2021-07-28")) == {"traceId"}
     assert set(listed(box, calendar, startTime="2020-01-01T00:00:00Z")) == {"traceId"}
     side.events_when_empty = True

@@ -1,9 +1,8 @@
 """Looking meetings up by the calendar event they were made from.
 
-Facts, all from https://developer.close.com/resources/activities/meetings/meeting-search: how the
-links of Google Calendar and Outlook hold the ids; the search takes ``provider_calendar_event_id``
-(mandatory), ``provider_calendar_id``, ``provider_calendar_type``, ``starts_at``,
-``starts_at__gte`` and ``starts_at__lt`` (the prose has ``start_at__gte``, the example does not).
+How the links of Google Calendar and Outlook hold the ids, and that the search takes
+``provider_calendar_event_id`` and, optionally, ``provider_calendar_id``, is documented:
+https://developer.close.com/resources/activities/meetings/meeting-search
 """
 
 # No "from __future__ import annotations" here: Python 3.10 cannot resolve a quoted InitVar, and the
@@ -25,37 +24,29 @@ Params = dict[str, str]
 
 _ID = re.compile(r"[\w.@:+/=%~-]+", re.ASCII)
 _WITHOUT_SCHEME = re.compile(r"(www|calendar|outlook)\.[\w.-]+\.[a-z]+/\S+", re.IGNORECASE)
-_FILTERS = ("provider_calendar_type", "starts_at", "starts_at__gte", "starts_at__lt")
 
 
-def parse_entry(entry: Any, number: int = 0) -> Params:
+def parse_entry(entry: str, number: int = 0) -> Params:
     """Return the search parameters that an entry of ``calendar_events`` stands for.
 
-    An entry is an event id, an event id and a calendar id with a space between, a link of Google
-    Calendar or Outlook, or an object with one of those as ``event`` and, optionally,
-    ``provider_calendar_id``, ``provider_calendar_type``, ``starts_at``, ``starts_at__gte`` and
-    ``starts_at__lt``. ``number`` is its place in the list, from 0, for the message.
+    An entry is an event id, an event id and a calendar id with a space between, or a link of Google
+    Calendar or Outlook. ``number`` is its place in the list, from 0, for the message.
 
     Raises AirbyteTracedException (config_error) that quotes an entry which is none of these.
     """
-    options = entry if isinstance(entry, Mapping) else {"event": entry}
-    event = options.get("event")
-    found = _event(event.strip()) if isinstance(event, str) else None
+    found = _event(entry.strip())
     if found is None:
         message = (
-            f"Configuration: provider.calendar_events.{number} is no calendar event: {event!r}. "
+            f"Configuration: provider.calendar_events.{number} is no calendar event: {entry!r}. "
             "Give an event id, an event id and a calendar id with a space between, or the event's "
             "link as Google Calendar or Outlook shows it."
         )
         raise AirbyteTracedException(
             message=message, internal_message=message, failure_type=FailureType.config_error
         )
-    params = {"provider_calendar_event_id": found[0]}
-    calendar = options.get("provider_calendar_id") or found[1]
-    if calendar:
-        params["provider_calendar_id"] = str(calendar)
-    params.update({name: str(options[name]) for name in _FILTERS if options.get(name)})
-    return params
+    event, calendar = found
+    params = {"provider_calendar_event_id": event}
+    return {**params, "provider_calendar_id": calendar} if calendar else params
 
 
 def _event(text: str) -> tuple[str, str | None] | None:

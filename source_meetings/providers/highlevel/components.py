@@ -27,12 +27,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import requests
 from airbyte_cdk.models import FailureType
 from airbyte_cdk.sources.declarative.extractors.record_extractor import RecordExtractor
+from airbyte_cdk.sources.declarative.extractors.record_selector import RecordSelector
 from airbyte_cdk.sources.declarative.requesters.error_handlers.backoff_strategy import (
     BackoffStrategy,
 )
@@ -617,12 +618,16 @@ class AppointmentsSync(EventsSync):
     events, which the list has to name first. A saved slice is the stretch of start time that its
     events lie in. Batches that follow each other are saved as one, so that a state stays small, and
     are listed again after an interruption.
+
+    Nothing says whether an event that is listed as ``deleted`` is still found by its id. If it is
+    not, its row is the one from the list.
     """
 
     def __post_init__(self, parameters: Mapping[str, Any]) -> None:
         super().__post_init__(parameters)
         self._batches: dict[tuple[str, str, str], list[str]] = {}
         self._numbers: dict[tuple[str, str, str], int] = {}
+        self._deleted: dict[str, Json] = {}  # rows that the list marks so, by id
         self._gone = 0
         self._gone_lock = threading.Lock()
 
@@ -673,6 +678,7 @@ class AppointmentsSync(EventsSync):
                 for row in reading.take(response, calendar, emitted):
                     start = _start(row)
                     starts[str(row["id"])] = reading.read_from if start is None else start
+                    self._note_if_deleted(row)
             yield from self._cut(calendar, starts)
 
     def _cut(self, calendar: str, starts: Mapping[str, int]) -> Iterator[tuple[Json, list[str]]]:
@@ -687,10 +693,13 @@ class AppointmentsSync(EventsSync):
         ids = stream_slice.extra_fields.get("ids") or self._batches.pop(_key(values))
         for id in ids:
             response = self.ask({}, path=f"calendars/events/appointments/{_quoted(id)}")
-            if answer(response) is None:
+            deleted = self._deleted.pop(id, None)
+            if answer(response) is not None:
+                yield from self.records(response, stream_slice)
+            elif deleted is not None:
+                yield from self._from_list(deleted, stream_slice)
+            else:
                 self._count_gone()
-                continue
-            yield from self.records(response, stream_slice)
         scan = getattr(self, "_scan_pass", None)
         if scan is not None and "ids" not in stream_slice.extra_fields:
             self._slice_done(scan)
@@ -704,7 +713,16 @@ class AppointmentsSync(EventsSync):
                 begins = _start(row)
                 if begins is None or start <= begins <= end:
                     found[str(row["id"])] = start if begins is None else begins
+                    self._note_if_deleted(row)
         return found
+
+    def _note_if_deleted(self, row: Json) -> None:
+        if row.get("deleted") is True:
+            self._deleted[str(row["id"])] = row
+
+    def _from_list(self, row: Json, stream_slice: StreamSlice) -> Iterable[Record]:
+        selector = cast(RecordSelector, self.record_selector)
+        return selector.filter_and_transform([row], {}, {}, stream_slice)
 
     def _count_gone(self) -> None:
         with self._gone_lock:
