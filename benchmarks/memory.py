@@ -1,18 +1,20 @@
-"""How much memory a first sync takes: `python -m benchmarks.memory --sizes 10000 1000000`.
+"""Memory and states of large syncs: `python -m benchmarks.memory --sizes 10000 1000000`.
 
-Runs the connector as a process of its own against the sandbox and prints the most resident memory
-it ever had, as a Markdown table. The sandbox makes rows when they are asked for, and keeps none.
-The connector's own pacing is left on: a million meetings of Salesloft take twenty minutes.
+Runs the connector as a process of its own against the sandbox, for a first sync and for an
+incremental one, and prints as a Markdown table the most resident memory it ever had, and how many
+bytes of states and of records it printed. The sandbox makes rows when they are asked for, and keeps
+none. The connector's own pacing is left on: a million meetings of Salesloft take twenty minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, overload
@@ -30,7 +32,9 @@ CLOCK = "2026-06-01T00:00:00Z"
 NOW = datetime(2026, 6, 1, tzinfo=timezone.utc)
 MOST_GROWTH_MB = 60
 _CALENDARS = 20
+MOST_STATE_KB = 100
 _RECORD = b'{"type":"RECORD"'
+_STATE = b'{"type":"STATE"'
 # A process of its own between the sandbox's and the connector's, which tells the peak at its end:
 # on Linux a process inherits the peak of the one that started it, and the sandbox's is larger.
 _MEASURED = """
@@ -44,14 +48,28 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 @dataclass(frozen=True)
 class Measurement:
-    """One first sync: its size, the peak in megabytes, and how long it took."""
+    """One sync: its size, the peak in megabytes, and how long it took.
+
+    ``largest_state``, ``states`` and ``record_bytes`` are the bytes of the largest state message,
+    of all state messages and of all records. ``last_state`` is the state to go on from.
+    """
 
     provider: str
+    sync: str
     meetings: int
     records: int
     peak_mb: float
     seconds: float
     requests: int
+    largest_state: int
+    states: int
+    record_bytes: int
+    last_state: Any = field(repr=False)
+
+    @property
+    def states_allowed(self) -> float:
+        """A megabyte, or a hundredth of the records."""
+        return max(1_000_000, self.record_bytes / 100)
 
 
 class ManyEvents(HighLevelSide):
@@ -146,33 +164,65 @@ def _sandbox(provider: str, meetings: int) -> Sandbox:
 def measure(provider: str, meetings: int) -> Measurement:
     """Sync so many meetings for the first time, in a process of its own."""
     with _sandbox(provider, meetings) as box:
-        account = ACCOUNTS[provider](box, 1)
-        config = account.config()
-        if provider == "expoplatform":
-            config["provider"]["event_ids"] = [101]
-        configured = catalog(SourceMeetings(config=config), account.streams[:1], "incremental")
-        files = [write_json(config), write_json(configured)]
-        started = time.monotonic()
-        connector = [sys.executable, "-m", "source_meetings", "read"]
-        with subprocess.Popen(
-            [sys.executable, "-c", _MEASURED, *connector]
-            + ["--config", files[0], "--catalog", files[1]],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process:
-            assert process.stdout is not None and process.stderr is not None
-            records = sum(line.startswith(_RECORD) for line in process.stdout)
-            said = process.stderr.read().decode()
-        seconds = time.monotonic() - started
-        for file in files:
-            Path(file).unlink()
-        if process.returncode:
-            raise SystemExit(f"the sync of {provider} failed: {said}")
-        kilobytes = float(said.split()[-1])
-        return Measurement(
-            provider, meetings, records, kilobytes / 1024, seconds, len(box.requests)
-        )
+        return _measure(box, provider, meetings, [])
+
+
+def measure_both(provider: str, meetings: int) -> Iterator[Measurement]:
+    """Sync so many meetings for the first time, and an hour later again."""
+    with _sandbox(provider, meetings) as box:
+        first = _measure(box, provider, meetings, [])
+        yield first
+        box.clock.advance(hours=1)
+        yield _measure(box, provider, meetings, [first.last_state])
+
+
+def _measure(box: Sandbox, provider: str, meetings: int, state: list[Any]) -> Measurement:
+    account = ACCOUNTS[provider](box, 1)
+    config = account.config()
+    if provider == "expoplatform":
+        config["provider"]["event_ids"] = [101]
+    configured = catalog(SourceMeetings(config=config), account.streams[:1], "incremental")
+    files = [write_json(config), write_json(configured), write_json(state)]
+    box.forget_requests()
+    started = time.monotonic()
+    connector = [sys.executable, "-m", "source_meetings", "read"]
+    records = record_bytes = states = largest = 0
+    last_state = b""
+    with subprocess.Popen(
+        [sys.executable, "-c", _MEASURED, *connector]
+        + [part for pair in zip(("--config", "--catalog", "--state"), files) for part in pair],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        for line in process.stdout:
+            if line.startswith(_RECORD):
+                records += 1
+                record_bytes += len(line)
+            elif line.startswith(_STATE):
+                states += len(line)
+                largest = max(largest, len(line))
+                last_state = line
+        said = process.stderr.read().decode()
+    seconds = time.monotonic() - started
+    for file in files:
+        Path(file).unlink()
+    if process.returncode:
+        raise SystemExit(f"the sync of {provider} failed: {said}")
+    return Measurement(
+        provider=provider,
+        sync="incremental" if state else "first",
+        meetings=meetings,
+        records=records,
+        peak_mb=float(said.split()[-1]) / 1024,
+        seconds=seconds,
+        requests=len(box.requests),
+        largest_state=largest,
+        states=states,
+        record_bytes=record_bytes,
+        last_state=json.loads(last_state)["state"],
+    )
 
 
 def grown(measured: Iterable[Measurement]) -> float:
@@ -186,23 +236,28 @@ def main() -> None:
     parser.add_argument("providers", nargs="*", default=sorted(ACCOUNTS), metavar="provider")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
     arguments = parser.parse_args()
-    print("| provider | meetings | records | requests | peak MB | seconds |")
-    print("|---|---:|---:|---:|---:|---:|")
+    columns = "provider | sync | meetings | records | requests | peak MB | seconds"
+    print(f"| {columns} | largest state, KB | all states, KB | records, MB |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     too_much = []
     for provider in arguments.providers:
         measured = []
         for size in arguments.sizes:
-            one = measure(provider, size)
-            measured.append(one)
-            print(
-                f"| {provider} | {size:,} | {one.records:,} | {one.requests:,} | "
-                f"{one.peak_mb:.0f} | {one.seconds:.0f} |",
-                flush=True,
-            )
+            for one in measure_both(provider, size):
+                print(
+                    f"| {provider} | {one.sync} | {size:,} | {one.records:,} | {one.requests:,} | "
+                    f"{one.peak_mb:.0f} | {one.seconds:.0f} | {one.largest_state / 1e3:.1f} | "
+                    f"{one.states / 1e3:.1f} | {one.record_bytes / 1e6:.1f} |",
+                    flush=True,
+                )
+                if one.sync == "first":
+                    measured.append(one)
+                if one.largest_state > MOST_STATE_KB * 1e3 or one.states > one.states_allowed:
+                    too_much.append(f"the states of {provider}")
         if grown(measured) > MOST_GROWTH_MB:
-            too_much.append(provider)
+            too_much.append(f"the memory of {provider}")
     if too_much:
-        raise SystemExit(f"grows by more than {MOST_GROWTH_MB} MB: {', '.join(too_much)}")
+        raise SystemExit(f"too much: {', '.join(too_much)}")
 
 
 if __name__ == "__main__":
