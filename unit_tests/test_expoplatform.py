@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sandbox import Sandbox
 from sandbox.expoplatform import KEY_STYLES, SHAPES, STAMP_STYLES
+from sandbox.side import Call, Reply
 from unit_tests.harness import Json, Output, Table, read, run_command, write_json
 
 STREAM = "expoplatform_meeting_participants"
@@ -271,10 +273,13 @@ def test_changes_are_seen_whatever_zone_the_times_are_written_in(box, zone_hours
         assert_equal_to_truth(box, table)
 
 
-def test_the_row_is_kept_as_it_came(box):
+def test_the_row_is_kept_as_it_came_and_its_other_columns_are_not_fields_of_the_record(box):
+    # Given a row with a column that the schema does not declare
     box.expoplatform.insert(accounts=[1], **{"Hall": {"Stand": 4}})
-    record = read(config(box)).records()[0]
-    assert record["raw"] == {
+    # When it is read
+    (record,) = read(config(box)).records()
+    # Then `raw` is the row as it came
+    assert record.pop("raw") == {
         "Meeting ID": 70001,
         "Account ID": 1,
         "Status": "Pending",
@@ -283,8 +288,17 @@ def test_the_row_is_kept_as_it_came(box):
         "Last Modified": NOW,
         "Appointment Time": NOW + 7 * 86_400,
     }
-    assert (record["event_id"], record["meeting_id"], record["account_id"]) == (101, "70001", "1")
-    assert record["hall"] == {"Stand": 4}
+    # And next to it there are the declared columns alone (the CDK leaves out ends_at, a null)
+    assert record == {
+        "event_id": 101,
+        "meeting_id": "70001",
+        "account_id": "1",
+        "status": "Pending",
+        "created_at": "2026-06-01T00:00:00.000000Z",
+        "last_modified_at": "2026-06-01T00:00:00.000000Z",
+        "modified_at": "2026-06-01T00:00:00.000000Z",
+        "starts_at": "2026-06-08T00:00:00.000000Z",
+    }
 
 
 @pytest.mark.parametrize(
@@ -427,6 +441,250 @@ def test_rows_that_keep_changing_places_end_with_an_error_that_says_so(box):
     output = read(config(box))
     assert output.exit_code == 1
     assert "kept changing places while they were read, 4 times over" in output.errors[0]["message"]
+
+
+# ---------------------------------------------------------------------- rows that move
+
+COUNTED = ["total_items", "total_pages", "meta"]
+
+
+def small_pages(box: Sandbox, totals: str, accounts: list[int], size: int = 2) -> None:
+    """Give the event rows of these accounts, each an hour younger than the next, so that a change
+    in front is far from the overlap of the last ones."""
+    box.expoplatform.configure(page_cap=size, totals=totals)
+    for account in reversed(accounts):
+        box.expoplatform.insert(accounts=[account], meeting_id=str(70_000 + account))
+        box.clock.advance(hours=1)
+
+
+def delete(box: Sandbox, *accounts: int) -> Callable[[], None]:
+    def act() -> None:
+        for account in accounts:
+            box.expoplatform.delete_participant(101, str(70_000 + account), account)
+
+    return act
+
+
+def insert(box: Sandbox, *accounts: int) -> Callable[[], None]:
+    def act() -> None:
+        for account in accounts:
+            box.expoplatform.insert(accounts=[account], meeting_id=str(70_000 + account))
+
+    return act
+
+
+def pages(box: Sandbox) -> list[int]:
+    return [int(params["page"]) for params in asked(box)]
+
+
+def assert_has_all_of_the_truth(box: Sandbox, table: Table) -> None:
+    """Rows that vanished may be left over."""
+    truth = box.expoplatform.truth()
+    assert {key: row for key, row in held(table).items() if key in truth} == truth
+
+
+@pytest.mark.parametrize("totals", COUNTED)
+def test_a_row_that_moves_to_a_page_that_was_read_is_read_when_the_totals_fall(box, totals):
+    # Given two pages, and a row of the first one that vanishes once it was read
+    small_pages(box, totals, [1, 2, 3])
+    box.after("page=1&", 1, delete(box, 1))
+    table = Table(STREAM)
+    # When the event is synced
+    synced(box, table)
+    # Then the first page was asked for again, for it has the row that was on the second one
+    assert pages(box) == [1, 2, 1]
+    assert_has_all_of_the_truth(box, table)
+
+
+@pytest.mark.parametrize("totals", COUNTED)
+def test_it_is_read_too_where_a_page_beyond_the_end_is_the_last_one_again(box, totals):
+    small_pages(box, totals, [1, 2, 3, 4, 5])
+    box.expoplatform.repeat_last_page = True
+    box.after("page=1&", 1, delete(box, 1))
+    table = Table(STREAM)
+    synced(box, table)
+    assert len(box.requests) <= 4
+    assert_has_all_of_the_truth(box, table)
+
+
+def test_rows_that_vanished_before_the_number_of_pages_fell_are_made_good_too(box):
+    # Given a row that vanishes without changing the number of pages, and then one that does
+    small_pages(box, "total_pages", [1, 2, 3, 4, 5, 6])
+    box.after("page=1&", 1, delete(box, 1))
+    box.after("page=2&", 1, delete(box, 2))
+    table = Table(STREAM)
+    synced(box, table)
+    # Then every page is read again, for nobody knows which rows moved
+    assert pages(box) == [1, 2, 3, 1, 2]
+    assert_has_all_of_the_truth(box, table)
+
+
+def test_the_number_of_pages_and_the_last_one_tell_that_a_row_was_passed_by(box):
+    # Given a row that comes and goes in front, so that the number of pages stays the same
+    small_pages(box, "total_pages", [1, 2, 3, 4, 5])
+    box.after("page=1&", 1, insert(box, 0))
+    box.after("page=2&", 1, delete(box, 0))
+    table = Table(STREAM)
+    # When one row was read twice, and one was not, though there are two full pages and one row
+    synced(box, table)
+    # Then it is read by a second walk
+    assert pages(box) == [1, 2, 3, 1, 2, 3]
+    assert_has_all_of_the_truth(box, table)
+
+
+@pytest.mark.parametrize("totals", COUNTED)
+def test_a_page_that_came_short_is_read_again_however_rows_are_counted(box, totals):
+    small_pages(box, totals, [1, 2, 3, 4, 5, 6, 7])
+    box.fault("page=2&", kind="short_page", n=1)
+    table = Table(STREAM)
+    synced(box, table)
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize(
+    ("totals", "coming"), [("total_items", [11, 12]), ("meta", [11, 12]), ("total_pages", [11])]
+)
+def test_more_rows_may_vanish_than_the_totals_fall_by(box, totals, coming):
+    # Given three rows that vanish in front while others come at the end
+    small_pages(box, totals, [1, 2, 3, 4, 5, 6, 7, 8])
+    box.after("page=2&", 1, delete(box, 1, 2, 3))
+    box.after("page=2&", 1, insert(box, *coming))
+    table = Table(STREAM)
+    state = synced(box, table)
+    # Then nothing is missing after the next sync, which has what came
+    synced(box, table, state)
+    assert_has_all_of_the_truth(box, table)
+
+
+@pytest.mark.parametrize(
+    ("totals", "requests"), [("total_items", 14), ("meta", 14), ("total_pages", 8)]
+)
+def test_totals_that_keep_falling_end_with_an_error_that_says_so(box, totals, requests):
+    # Given totals that are smaller in every other answer
+    small_pages(box, totals, [1, 2, 3, 4, 5])
+    plain, answers = box.expoplatform._enveloped, itertools.count()
+
+    def unsteady(rows: list[Json], total: int, pages: int) -> Any:
+        fewer = next(answers) % 2
+        return plain(rows, total - fewer, pages - fewer)
+
+    box.expoplatform._enveloped = unsteady  # type: ignore[method-assign]
+    # When it is read
+    output = read(config(box))
+    # Then it ends soon
+    assert len(box.requests) == requests
+    (error,) = output.errors
+    assert "kept changing places while they were read" in error["message"]
+    assert error["failure_type"] == "transient_error"
+
+
+@pytest.mark.parametrize("totals", COUNTED)
+def test_a_page_that_comes_again_because_as_many_rows_came_in_front_is_no_error(box, totals):
+    # Given as many new rows in front as fit on a page
+    small_pages(box, totals, [3, 4, 5, 6])
+    box.after("page=1&", 1, insert(box, 1, 2))
+    table = Table(STREAM)
+    # When the second page is the same as the first one
+    synced(box, table)
+    # Then the walk goes on, and a second one reads what came
+    assert pages(box) == [1, 2, 3, 1, 2, 3]
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize("totals", COUNTED)
+def test_a_page_that_comes_again_because_some_came_in_front_and_others_vanished_is_no_error(
+    box, totals
+):
+    # Given as many new rows in front as fit on a page, while others vanish
+    small_pages(box, totals, [3, 4, 5, 6])
+    box.after("page=1&", 1, insert(box, 1, 2))
+    box.after("page=1&", 1, delete(box, 5, 6))
+    table = Table(STREAM)
+    # When the second page is the same as the first one, and the totals are as before
+    synced(box, table)
+    # Then a second walk shows that the server goes on
+    assert pages(box) == [1, 2, 1, 2]
+    assert_equal_to_truth(box, table)
+
+
+def answer_with_the_first_page(box: Sandbox) -> None:
+    answer = box.expoplatform.answer
+
+    def stuck(call: Call) -> Reply:
+        params = [(name, "1" if name == "page" else value) for name, value in call.params]
+        return answer(replace(call, params=params))
+
+    box.expoplatform.answer = stuck  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("totals", COUNTED)
+def test_a_server_that_does_not_advance_is_an_error_at_the_second_try(box, totals):
+    # Given a server that answers every page with the first one
+    small_pages(box, totals, [1, 2, 3, 4, 5])
+    answer_with_the_first_page(box)
+    # When it is read
+    output = read(config(box))
+    # Then it is told from rows that moved by a second try
+    assert pages(box) == [1, 2, 1, 2]
+    (error,) = output.errors
+    assert "ExpoPlatform repeats a page instead of going on." in error["message"]
+    assert error["failure_type"] == "transient_error"
+
+
+@pytest.mark.parametrize("totals", COUNTED)
+def test_a_server_that_does_not_advance_is_an_error_although_its_totals_grow(box, totals):
+    # Given such a server, which says each time that there is one page more
+    small_pages(box, totals, [1, 2, 3, 4, 5])
+    answer_with_the_first_page(box)
+    plain, answers = box.expoplatform._enveloped, itertools.count()
+
+    def growing(rows: list[Json], total: int, pages: int) -> Any:
+        more = next(answers)
+        return plain(rows, total + 2 * more, pages + more)
+
+    box.expoplatform._enveloped = growing  # type: ignore[method-assign]
+    # When it is read
+    output = read(config(box))
+    # Then it ends soon
+    assert pages(box) == 2 * [1, 2, 3, 4, 5, 6]
+    (error,) = output.errors
+    assert "ExpoPlatform repeats a page instead of going on." in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("totals", "count", "expected"),
+    [
+        ("none", 4, [1, 2, 3]),
+        ("none", 5, [1, 2, 3, 4]),
+        ("total_items", 4, [1, 2]),
+        ("total_items", 5, [1, 2, 3]),
+        ("total_pages", 4, [1, 2]),
+        ("total_pages", 5, [1, 2, 3]),
+        ("meta", 4, [1, 2]),
+        ("meta", 5, [1, 2, 3]),
+    ],
+)
+def test_a_server_that_repeats_its_last_page_is_not_asked_once_more_than_needed(
+    box, totals, count, expected
+):
+    small_pages(box, totals, list(range(1, count + 1)))
+    box.expoplatform.repeat_last_page = True
+    table = Table(STREAM)
+    synced(box, table)
+    assert pages(box) == expected
+    assert_equal_to_truth(box, table)
+
+
+def test_a_total_of_the_rows_on_the_page_is_not_taken_for_rows_that_vanish(box):
+    # Given a server whose total is that of each page
+    side = box.expoplatform
+    side.insert(accounts=range(1, 701))
+    plain = side._enveloped
+    side._enveloped = lambda rows, total, pages: plain(rows, len(rows), pages)  # type: ignore[method-assign]
+    table = Table(STREAM)
+    synced(box, table)
+    assert pages(box) == [1, 2]
+    assert_equal_to_truth(box, table)
 
 
 # ---------------------------------------------------------------------- state

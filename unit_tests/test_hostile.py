@@ -57,8 +57,12 @@ def with_text(box: Any, name: str, text: str) -> Output:
 
     account.side.answer = spoilt
     output = read(account.config(), None, [account.streams[0]])
-    column = "remark" if name == "expoplatform" else "title"
-    output.typed = [row.get(column) for row in output.records()]  # type: ignore[attr-defined]
+    found = output.records()
+    if name == "expoplatform":
+        typed = [row["raw"]["Remark"] for row in found]
+    else:
+        typed = [row.get("title") for row in found]
+    output.typed = typed  # type: ignore[attr-defined]
     return output
 
 

@@ -10,12 +10,15 @@ Facts used here, from https://help.expoplatform.com/admin-home/meetings-api:
 
 Documented nowhere: whether the bounds are inclusive, whether both filters in one request are
 ANDed, whether deleted meetings stay rows, and the shape of the answer (``rows.py``).
+
+A row that vanishes while pages are read moves others to pages that have been read. The totals of
+the answers reveal it in most cases, but not if as many rows come at the same time; a number of
+pages alone does not reveal less than a page of rows; and without totals nothing does (``walk.py``).
 """
 
 from __future__ import annotations
 
 import threading
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -34,6 +37,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from source_meetings import timestamps
 from source_meetings.http import ApiRequester, answer
 from source_meetings.providers.expoplatform import rows
+from source_meetings.providers.expoplatform.walk import End, Walk
 from source_meetings.sync import LOGGER, Json, Sync, make_slice
 
 _PAGE_SIZE = 500
@@ -280,137 +284,75 @@ class ParticipantsSync(Sync):
     ) -> Iterator[tuple[requests.Response, list[Record]]]:
         """Yield the pages of a pass; again from page 1 while totals say that rows slipped by.
 
-        Rows that vanish pull unread ones over the edge of a page that has been read. A total that
-        falls shows that at once, one that is greater than what was read shows it at the end.
-        Without totals, or when as many rows appear as vanish, nothing does.
+        What the totals reveal, and what they do not, is told in ``walk.py``.
         """
         params: dict[str, str] = {"event_id": str(event_id), **_BY_ACCOUNT}
         if filter_name and bound:
             params[filter_name] = str(max(0, int(bound.timestamp())))
-        seen = _Keys()
         before: tuple[int, int] | None = None
+        repeated = False
         for _ in range(self.most_walks):
-            walk = _Walk()
-            yield from self._walk(params, walk, stream_slice)
-            if walk.total is None or walk.least is None:
-                return
-            seen.add(walk.keys)
-            # After a second walk only rows may be left that came while it went on, to pages that
-            # were read already. They are the next sync's; a busy event has some at every walk.
-            if seen.distinct()[0] >= (walk.total if before is None else walk.least):
+            walk = Walk(_PAGE_SIZE)
+            yield from self._walk(event_id, params, walk, stream_slice)
+            if walk.end is End.VANISHED:
+                continue
+            if walk.end is End.REPEATS:
+                # Once, rows that came while others vanished may explain it.
+                if repeated:
+                    raise self.unexpected("ExpoPlatform repeats a page instead of going on.")
+                repeated = True
+                continue
+            total, least = walk.total, walk.least
+            if total is None or least is None:
                 return
             listed = walk.keys.distinct()
+            # After a second walk only rows may be left that came while it went on, to pages that
+            # were read already. They are the next sync's; a busy event has some at every walk.
+            if listed[0] >= (total if before is None else least):
+                return
             if listed[0] == 0:
                 raise self.unexpected(
-                    f"ExpoPlatform counts {walk.total} rows of event {event_id} and lists none."
+                    f"ExpoPlatform counts rows of event {event_id} and lists none."
                 )
             if listed == before:
                 LOGGER.warning(
                     "Stream %s: ExpoPlatform counts %s rows of event %s and lists %d, twice the "
                     "same ones; going by the list.",
                     self.name,
-                    walk.total,
+                    total,
                     event_id,
                     listed[0],
                 )
                 return
             before = listed
-        raise self.unexpected(
-            f"the meetings of event {event_id} kept changing places while they were read, "
-            f"{self.most_walks} times over. Nothing was lost; run the sync again later."
-        )
+        raise self._restless(event_id, self.most_walks)
 
     def _walk(
-        self, params: Mapping[str, str], walk: _Walk, stream_slice: StreamSlice
+        self, event_id: int, params: Mapping[str, str], walk: Walk, stream_slice: StreamSlice
     ) -> Iterator[tuple[requests.Response, list[Record]]]:
-        previous: set[tuple[str, str]] | None = None
-        number, size = 1, 0
         for _ in range(self.most_pages):
-            response = self.ask(params, page=number)
-            page = rows.read_page(answer(response))
+            response = self.ask(params, page=walk.number)
             records = list(self.records(response, stream_slice))
-            keys = {(record["meeting_id"], record["account_id"]) for record in records}
-            fallen = (walk.total or 0) - page.total if page.total is not None else 0
-            if page.total is not None:
-                walk.total = page.total
-                walk.least = min(page.total, page.total if walk.least is None else walk.least)
-            walk.keys.add(map(hash, keys))
             yield response, records
-            if fallen > 0 and number > 1:
-                # So many rows are gone since the page before; unread ones moved up as many places.
-                number = max(1, number - -(-fallen // max(size, 1)))
-                previous = None
-                continue
-            repeated = bool(keys) and keys == previous
-            if repeated and len(page.rows) == size and self._exists(page, number, size):
-                raise self.unexpected("ExpoPlatform repeats a page instead of going on.")
-            if not keys or repeated:  # beyond the end, or a server that repeats the end
+            walk.take(
+                rows.read_page(answer(response)),
+                [(record["meeting_id"], record["account_id"]) for record in records],
+            )
+            if walk.end is End.RESTLESS:
+                raise self._restless(event_id, walk.falls)
+            if walk.end:
                 return
-            size = max(size, len(page.rows))
-            if self._is_last(page, number, size):
-                return
-            previous = keys
-            number += 1
         raise self.unexpected(f"ExpoPlatform goes on after {self.most_pages} pages.")
 
-    @staticmethod
-    def _exists(page: rows.Page, number: int, size: int) -> bool:
-        """Whether the totals say that there are rows of its own for a page."""
-        if page.pages is not None:
-            return number <= page.pages
-        return page.total is not None and (number - 1) * size < page.total
-
-    @staticmethod
-    def _is_last(page: rows.Page, number: int, size: int) -> bool:
-        """Whether the totals say so; without totals only the page after the last one tells.
-
-        ``size`` is that of the largest page so far: it may be smaller than what was asked for.
-        """
-        if page.pages is not None:
-            return number >= page.pages
-        if page.total is None:
-            return False
-        read = (number - 1) * size + len(page.rows)
-        if len(page.rows) < size:
-            return read >= page.total
-        # A full page is the last one if the total says exactly that. If it has been exceeded, it
-        # counts something else (meetings, or the rows of this page), and says nothing.
-        return read == page.total and not (number == 1 and read == _PAGE_SIZE)
+    def _restless(self, event_id: int, times: int) -> AirbyteTracedException:
+        return self.unexpected(
+            f"the meetings of event {event_id} kept changing places while they were read, "
+            f"{times} times over. Nothing was lost; run the sync again later."
+        )
 
 
 class _StateAhead(Exception):
     """A saved moment lies in the provider's future; the words say what time it is there."""
-
-
-class _Keys:
-    """Keys of rows as 64-bit hashes: a million in eight megabytes, where a set takes a hundred."""
-
-    _AT_ONCE = 100_000
-
-    def __init__(self) -> None:
-        self._hashes = array("q")
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._hashes)
-
-    def add(self, hashes: Iterable[int]) -> None:
-        self._hashes.extend(hashes)
-
-    def distinct(self) -> tuple[int, int]:
-        """Return how many different ones there are, and their sum, which stands for the set."""
-        count = total = 0
-        parts = 1 + len(self._hashes) // self._AT_ONCE
-        for part in range(parts):
-            found = {one for one in self._hashes if one % parts == part}
-            count, total = count + len(found), total + sum(found)
-        return count, total
-
-
-@dataclass
-class _Walk:
-    keys: _Keys = field(default_factory=_Keys)
-    total: int | None = None  # as the last page had it
-    least: int | None = None  # of all pages
 
 
 @dataclass

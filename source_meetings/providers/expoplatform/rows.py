@@ -109,13 +109,6 @@ class Page:
 
 
 @lru_cache(maxsize=4096)
-def snake_case(key: str) -> str:
-    """``Meeting ID``, ``meetingId`` and ``meeting_id`` all become ``meeting_id``."""
-    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", key)
-    return re.sub(r"[\W_]+", "_", split.lower()).strip("_")
-
-
-@lru_cache(maxsize=4096)
 def _squashed(key: str) -> str:
     return re.sub(r"[\W_]+", "", key).lower()
 
@@ -210,12 +203,13 @@ def _count(places: list[Json], names: tuple[str, ...]) -> int | None:
 
 
 def normalise(raw: Mapping[str, Any], event_id: int) -> Json:
-    """Return the record of a row: snake_case columns, and ours beside them.
+    """Return the record of a row: the columns that the stream's schema declares, and no others.
 
-    Ours are ``event_id`` (as requested), ``meeting_id``, ``account_id`` (text; the e-mail address
+    They are ``event_id`` (as requested), ``meeting_id``, ``account_id`` (text; the e-mail address
     where the row has no account), ``status``, ``created_at``, ``last_modified_at``,
     ``modified_at`` (the later of the two), ``starts_at``, ``ends_at`` (all UTC, ISO 8601) and
-    ``raw``, the row as it came. A time that cannot be read is None.
+    ``raw``, the row as it came. A time that cannot be read is None. The row's own columns are in
+    ``raw`` only: no destination makes a column that the schema does not declare.
 
     Raises UnknownShape when the row has no meeting id or no participant.
     """
@@ -235,24 +229,18 @@ def normalise(raw: Mapping[str, Any], event_id: int) -> Json:
         )
     created, modified = _moment(columns, _CREATED), _moment(columns, _MODIFIED)
     latest = max((moment.at for moment in (created, modified) if moment), default=None)
-    record: Json = {}
-    for key, value in raw.items():
-        name = snake_case(str(key))
-        if name and record.get(name) is None:
-            record[name] = value
-    record.update(
-        event_id=event_id,
-        meeting_id=meeting,
-        account_id=account,
-        status=_text(columns, _STATUS),
-        created_at=_iso(created),
-        last_modified_at=_iso(modified),
-        modified_at=timestamps.iso(latest) if latest else None,
-        starts_at=_iso(_moment(columns, _STARTS)),
-        ends_at=_iso(_moment(columns, _ENDS)),
-        raw=dict(raw),
-    )
-    return record
+    return {
+        "event_id": event_id,
+        "meeting_id": meeting,
+        "account_id": account,
+        "status": _text(columns, _STATUS),
+        "created_at": _iso(created),
+        "last_modified_at": _iso(modified),
+        "modified_at": timestamps.iso(latest) if latest else None,
+        "starts_at": _iso(_moment(columns, _STARTS)),
+        "ends_at": _iso(_moment(columns, _ENDS)),
+        "raw": dict(raw),
+    }
 
 
 def stamps(raw: Mapping[str, Any]) -> tuple[Moment | None, Moment | None]:
