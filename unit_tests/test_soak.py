@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.memory import grown, measure
+from benchmarks.memory import MOST_STATE_KB, grown, measure
 from benchmarks.soak import soak
 from unit_tests.accounts import ACCOUNTS
 
@@ -28,3 +28,7 @@ def test_ten_times_the_meetings_take_no_more_memory_than_queues_and_pages_do(pro
     # Then all were read, and what is held does not grow with them
     assert all(one.records >= one.meetings for one in measured)
     assert grown(measured) < 40
+    # And neither do the states
+    for one in measured:
+        assert one.largest_state < MOST_STATE_KB * 1000
+        assert one.states < one.states_allowed
