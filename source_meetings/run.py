@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
-from airbyte_cdk.models import AirbyteMessageSerializer, FailureType
+from airbyte_cdk.models import (
+    AirbyteMessageSerializer,
+    AirbyteStateMessageSerializer,
+    ConfiguredAirbyteCatalogSerializer,
+    FailureType,
+)
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings.config import validate_catalog, validate_state
+from source_meetings.entrypoint import Entrypoint
 from source_meetings.output import (
     leaving_at_once_when_stopped,
     send_logs_to_standard_output,
@@ -36,11 +42,11 @@ def run(args: Sequence[str] | None = None) -> None:
     send_logs_to_standard_output()
     with leaving_at_once_when_stopped():
         try:
-            source = _source(parsed)
+            entrypoint = _entrypoint(parsed)
         except AirbyteTracedException as error:
             _report(error, check=parsed.command == "check")
             return
-        _launch(source, parsed)
+        _launch(entrypoint, parsed)
 
 
 def _share_one_heap() -> None:
@@ -54,7 +60,7 @@ def _share_one_heap() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
-def _launch(source: SourceMeetings, parsed: Any) -> None:
+def _launch(entrypoint: Entrypoint, parsed: Any) -> None:
     """Print the messages of a command as they come, and leave with status 1 after an error.
 
     In place of the CDK's ``launch``, which adds a second error, always called a config_error, to
@@ -63,7 +69,7 @@ def _launch(source: SourceMeetings, parsed: Any) -> None:
     """
     reported: set[str] = set()
     try:
-        for line in AirbyteEntrypoint(source).run(parsed):
+        for line in entrypoint.run(parsed):
             if line.startswith('{"type":"TRACE","trace":{"type":"ERROR"'):
                 error = json.loads(line)["trace"]["error"]
                 stream = (error.get("stream_descriptor") or {}).get("name", "")
@@ -79,7 +85,7 @@ def _launch(source: SourceMeetings, parsed: Any) -> None:
         sys.exit(1)
 
 
-def _source(parsed: Any) -> SourceMeetings:
+def _entrypoint(parsed: Any) -> Entrypoint:
     config_path = getattr(parsed, "config", None)
     config = _read(config_path, "configuration") if config_path else None
     if config_path and not isinstance(config, dict):
@@ -87,14 +93,21 @@ def _source(parsed: Any) -> SourceMeetings:
     catalog_path, state_path = getattr(parsed, "catalog", None), getattr(parsed, "state", None)
     catalog = state = None
     if catalog_path:
-        validate_catalog(_read(catalog_path, "catalog"))
-        catalog = _understand(SourceMeetings.read_catalog, catalog_path, "catalog")
+        value = _read(catalog_path, "catalog")
+        validate_catalog(value)
+        catalog = _understand(
+            ConfiguredAirbyteCatalogSerializer.load, value, catalog_path, "catalog"
+        )
     # A state that is none is refused: going on without it would silently read everything again,
     # which may take hours and is never what was asked for. Older tools write {} for "no state".
     if state_path and (states := _read(state_path, "state")) != {}:
         validate_state(states)
-        state = _understand(SourceMeetings.read_state, state_path, "state")
-    return SourceMeetings(catalog=catalog, config=config, state=state, config_path=config_path)
+        state = [
+            _understand(AirbyteStateMessageSerializer.load, value, state_path, "state")
+            for value in states
+        ]
+    source = SourceMeetings(catalog=catalog, config=config, state=state, config_path=config_path)
+    return Entrypoint(source, config, catalog, state)
 
 
 def _read(path: str, what: str) -> Any:
@@ -106,9 +119,9 @@ def _read(path: str, what: str) -> Any:
         raise _config_error(f"The {what} {path} is no JSON in UTF-8.") from error
 
 
-def _understand(reader: Callable[[str], Any], path: str, what: str) -> Any:
+def _understand(load: Callable[[Any], Any], value: Any, path: str, what: str) -> Any:
     try:
-        return reader(path)
+        return load(value)
     except Exception as error:  # whatever the protocol's own deserialisation stumbles over
         raise _config_error(
             f"The {what} {path} does not have the form of the Airbyte protocol."

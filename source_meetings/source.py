@@ -139,10 +139,13 @@ class SourceMeetings(ConcurrentDeclarativeSource):
             self._config = config
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
-        """Take a configuration late, as Airbyte's standard tests hand it over."""
+        """Return the configuration in use; take one late, as Airbyte's standard tests hand it over.
+
+        The CDK's version also writes it into ``temp_dir``, secrets included.
+        """
         if not self._config:
             self.__init__(self._catalog, config)  # type: ignore[misc]
-        return super().configure(config, temp_dir)
+        return self._config
 
     def streams(self, config: Mapping[str, Any]) -> list[AbstractStream]:
         """Return the provider's streams, each ``Sync`` with the cursor that saves its state."""
