@@ -18,11 +18,15 @@ from urllib3.util import parse_url
 
 from source_meetings import timestamps
 
+# As in metadata.yaml
+DOCUMENTATION_URL = "https://docs.airbyte.com/integrations/sources/meetings"
+
 
 def connector_spec(providers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the specification of the whole connector; ``providers`` is each one's own part."""
     return {
         "type": "Spec",
+        "documentation_url": DOCUMENTATION_URL,
         "connection_specification": {
             "$schema": "http://json-schema.org/draft-07/schema#",
             "title": "Meetings",
@@ -55,11 +59,11 @@ def connector_spec(providers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
                 },
                 "num_workers": {
                     "title": "Number of workers",
-                    "description": "How many requests are made side by side. Leave it empty for "
-                    "what suits the provider: 8, or 3 for ExpoPlatform. Choose fewer if other "
-                    "programs need the same rate limit.",
+                    "description": "Concurrent requests (2 to 40). Leave it empty to use the "
+                    "provider's default: 8, or 3 for ExpoPlatform. Choose fewer if other programs "
+                    "share the same rate limit.",
                     "type": "integer",
-                    "minimum": 1,
+                    "minimum": 2,  # with one, the CDK hangs when there are many slices
                     "maximum": 40,
                     "order": 2,
                     "examples": [8],

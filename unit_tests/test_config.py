@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
+from source_meetings.source import SourceMeetings
+from unit_tests.accounts import ACCOUNTS
 from unit_tests.harness import Json, Output, run_command, write_json
 
 KEY = {"auth_type": "api_key", "api_key": "ak_sandbox"}
@@ -73,7 +75,7 @@ def test_a_wrong_provider_option_is_refused_by_name_before_any_request(box, prov
         ({"start_date": "2024-02-30T00:00:00Z"}, "start_date"),
         ({"start_date": "2999-01-01T00:00:00Z"}, "start_date"),
         ({"start_date": 20240101}, "start_date"),
-        ({"num_workers": 0}, "num_workers"),
+        ({"num_workers": 1}, "num_workers must be at least 2"),
         ({"num_workers": 41}, "num_workers"),
         ({"num_workers": "8"}, "num_workers"),
     ],
@@ -98,7 +100,7 @@ def test_a_refusal_holds_no_value_that_may_be_a_secret(box):
     [
         {"start_date": "2024-01-01T00:00:00Z"},
         {"start_date": "2024-01-01T00:00:00.123456+02:00"},
-        {"num_workers": 1},
+        {"num_workers": 2},
         {"num_workers": 40},
         {"unknown": "is ignored"},
     ],
@@ -107,6 +109,20 @@ def test_what_the_form_allows_is_accepted(box, common):
     box.salesloft.insert()
     output = check(config(box, **common))
     assert output.of("CONNECTION_STATUS")[0]["connectionStatus"]["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("name", ["close", "expoplatform", "highlevel", "salesloft"])
+@pytest.mark.parametrize("workers", [None, 2, 5, 40])
+def test_as_many_workers_are_used_as_the_configuration_says(box, name, workers):
+    # Given a number of workers, or none, which means the provider's default
+    config = ACCOUNTS[name](box, 1).config()
+    if workers is not None:
+        config["num_workers"] = workers
+    # When the source is made
+    source = SourceMeetings(config=config)
+    # Then it has so many
+    default = 3 if name == "expoplatform" else 8
+    assert source._concurrent_source._threadpool._threadpool._max_workers == (workers or default)
 
 
 def test_the_form_hides_every_secret_and_every_url_for_tests():
