@@ -156,10 +156,11 @@ MESSAGE_MAKERS = {
     "UnknownShape",
     "UnreadableWindow",
     "_config_error",
-    "_refusal",
+    "_malformed",
+    "config_error",
     "warning",
 }
-MESSAGE_NAMES = {"message", "words", "problem", "cure"}
+MESSAGE_NAMES = {"message", "words", "problem", "cure", "_FORMS"}
 
 
 def fragments(node: ast.AST) -> Iterator[str]:
