@@ -73,11 +73,11 @@ _STATE = {
     },
 }
 _FORMS = {
-    "configuration": 'Write an object: {"provider": {"name": …}}.',
-    "catalog": 'Wrap each stream of discover: {"streams": [{"stream": {"name": …}, "sync_mode": '
-    '"incremental", "destination_sync_mode": "append_dedup"}]}. Samples are in '
-    "integration_tests/<provider>/configured_catalog.json.",
-    "state": "Write a list of STATE messages, or [] for a first sync.",
+    "configuration": 'A configuration is an object: {"provider": {"name": …}}.',
+    "catalog": 'A configured catalog wraps each stream that discover prints: {"streams": '
+    '[{"stream": {"name": …}, "sync_mode": "incremental", "destination_sync_mode": '
+    '"append_dedup"}]}. Samples are in integration_tests/<provider>/configured_catalog.json.',
+    "state": "A state is a list of STATE messages; write [] for a first sync.",
 }
 
 

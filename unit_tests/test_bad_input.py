@@ -82,10 +82,10 @@ def read_file(box: Sandbox, path: Path, what: str) -> Output:
 
 
 FORMS = {
-    "config": 'Write an object: {"provider": {"name": …}}.',
+    "config": 'A configuration is an object: {"provider": {"name": …}}.',
     "catalog": '{"streams": [{"stream": {"name": …}, "sync_mode": "incremental", '
     '"destination_sync_mode": "append_dedup"}]}',
-    "state": "Write a list of STATE messages, or [] for a first sync.",
+    "state": "A state is a list of STATE messages; write [] for a first sync.",
 }
 
 
