@@ -19,8 +19,6 @@ FROM ${BASE_IMAGE}
 COPY --from=build /airbyte/venv /airbyte/venv
 # Airbyte runs AIRBYTE_ENTRYPOINT through a shell, in /source.
 ENV AIRBYTE_ENTRYPOINT=/airbyte/venv/bin/source-meetings
-# Always writable, also where the file system is not; the CDK makes a folder there for its cache.
-ENV TMPDIR=/dev/shm
 # The base's user airbyte. As numbers, without which Kubernetes cannot tell that it is not root.
 USER 1000:1000
 ENTRYPOINT ["/airbyte/venv/bin/source-meetings"]

@@ -409,6 +409,56 @@ def told_to_wait(box: Sandbox) -> bool:
     return any(request.status == 429 for request in box.requests)
 
 
+# ------------------------------------------------------------------ temporary files
+
+
+@pytest.mark.parametrize("command", ["check", "discover", "read"])
+def test_a_container_leaves_no_temporary_files_however_it_ends(
+    engine: Engine, box: Sandbox, command: str, tmp_path: Path
+) -> None:
+    # Given a temporary directory that outlives the container
+    box.salesloft.generate(count=600)
+    config = configuration("salesloft", box)
+    engine.write("config.json", config)
+    config["provider"]["credentials"]["api_key"] = "a key" if command == "discover" else "refused"
+    engine.write("wrong_key.json", config)
+    engine.write("catalog.json", catalog("salesloft"))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    give(temporary)
+    there = ["-v", f"{temporary}:/temporary", "-e", "TMPDIR=/temporary"]
+    arguments = f"{command} --config /secrets/config.json"
+    if command == "read":
+        arguments += " --catalog /secrets/catalog.json"
+    # When the command succeeds, fails, and loses its reader
+    assert engine.run(arguments, *there).exit_code == 0
+    failed = engine.run(arguments.replace("config.json", "wrong_key.json"), *there)
+    assert failed.errors or "FAILED" in str(failed.of("CONNECTION_STATUS"))
+    secrets = ["-v", f"{engine.folder}/secrets:/secrets"]
+    cut = engine.shell(f"$AIRBYTE_ENTRYPOINT {arguments} | head -1", *there, *secrets)
+    assert len(cut.stdout.splitlines()) == 1
+    # And is stopped, interrupted and killed while it waits for an answer; discover waits for none,
+    # so it is on the way to its catalog or has printed it
+    box.fault("/", 1, 10**6, kind="stall", seconds=60)
+    for number, code in (("TERM", 143), ("INT", 130), ("KILL", 137)):
+        box.forget_requests()
+        name = f"ended-by-{number.lower()}"
+        run = engine.command(arguments, f"--name={name}", *there)
+        with subprocess.Popen(
+            run, cwd=engine.folder, env=engine.environment, stdout=subprocess.PIPE
+        ) as running:
+            assert running.stdout is not None
+            assert running.stdout.readline()
+            while command != "discover" and not box.requests:
+                assert running.poll() is None
+                time.sleep(0.1)
+            engine.docker("kill", f"--signal={number}", name)
+            running.stdout.read()
+            assert running.wait(timeout=60) in (code, 0 if command == "discover" else code)
+    # Then nothing is left
+    assert list(temporary.iterdir()) == []
+
+
 # ------------------------------------------------------------------ Airflow
 
 

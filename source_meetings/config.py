@@ -1,28 +1,32 @@
-"""What comes in: the form's specification, and the checks of configuration, catalog and state.
+"""The configuration: the specification of its form, its checks, and the settings it does not know.
 
-Whatever cannot be used is refused before a request is made, by the name of the field.
+What cannot be used is refused before a request is made, and the message names the field.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
-import jsonschema
-from airbyte_cdk.models import FailureType
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from urllib3.exceptions import HTTPError
 from urllib3.util import parse_url
 
 from source_meetings import timestamps
+from source_meetings.schema_check import check, config_error
+
+# As in metadata.yaml
+DOCUMENTATION_URL = "https://docs.airbyte.com/integrations/sources/meetings"
+
+Place = tuple[str, ...]
 
 
 def connector_spec(providers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the specification of the whole connector; ``providers`` is each one's own part."""
     return {
         "type": "Spec",
+        "documentation_url": DOCUMENTATION_URL,
         "connection_specification": {
             "$schema": "http://json-schema.org/draft-07/schema#",
             "title": "Meetings",
@@ -55,11 +59,11 @@ def connector_spec(providers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
                 },
                 "num_workers": {
                     "title": "Number of workers",
-                    "description": "How many requests are made side by side. Leave it empty for "
-                    "what suits the provider: 8, or 3 for ExpoPlatform. Choose fewer if other "
-                    "programs need the same rate limit.",
+                    "description": "Concurrent requests (2 to 40). Leave it empty to use the "
+                    "provider's default: 8, or 3 for ExpoPlatform. Choose fewer if other programs "
+                    "share the same rate limit.",
                     "type": "integer",
-                    "minimum": 1,
+                    "minimum": 2,  # with one, the CDK hangs when there are many slices
                     "maximum": 40,
                     "order": 2,
                     "examples": [8],
@@ -69,113 +73,37 @@ def connector_spec(providers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
     }
 
 
-# What of the protocol's own forms we rely on:
-# https://github.com/airbytehq/airbyte-protocol (airbyte_protocol.yaml)
-_CATALOG = {
-    "type": "object",
-    "required": ["streams"],
-    "properties": {
-        "streams": {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "type": "object",
-                "required": ["stream", "sync_mode", "destination_sync_mode"],
-                "properties": {
-                    "stream": {
-                        "type": "object",
-                        "required": ["name", "json_schema", "supported_sync_modes"],
-                        "properties": {
-                            "name": {"type": "string", "minLength": 1},
-                            "json_schema": {"type": "object"},
-                            "supported_sync_modes": {"type": "array"},
-                        },
-                    },
-                    "sync_mode": {"enum": ["full_refresh", "incremental"]},
-                    "destination_sync_mode": {"type": "string"},
-                },
-            },
-        }
-    },
-}
-_STATE = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "required": ["type", "stream"],
-        "properties": {
-            "type": {"enum": ["STREAM"]},
-            "stream": {
-                "type": "object",
-                "required": ["stream_descriptor"],
-                "properties": {
-                    "stream_descriptor": {
-                        "type": "object",
-                        "required": ["name"],
-                        "properties": {"name": {"type": "string", "minLength": 1}},
-                    },
-                    "stream_state": {"type": ["object", "null"]},
-                },
-            },
-        },
-    },
-}
+def validate(config: Mapping[str, Any], form: Mapping[str, Any]) -> None:
+    """Raise a config_error that names the field when the configuration cannot be used.
 
-
-def validate_catalog(catalog: Any) -> None:
-    """Raise a config_error that names the field when a configured catalog cannot be used."""
-    _check("Catalog", "", catalog, _CATALOG)
-    names = Counter(configured["stream"]["name"] for configured in catalog["streams"])
-    twice = [name for name, times in names.items() if times > 1]
-    if twice:
-        raise _refusal("Catalog", "streams", f"selects {', '.join(twice)} twice")
-
-
-def validate_state(state: Any) -> None:
-    """Raise a config_error that names the field when a list of states is none.
-
-    What is in a stream's own state is for the stream to judge: see ``sync.SyncCursor``.
+    ``form`` is the ``connection_specification``.
     """
-    _check("State", "", state, _STATE)
-
-
-def validate(config: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
-    """Raise a config_error that names the field when the configuration cannot be used."""
-    providers = {
-        option["properties"]["name"]["const"]: option
-        for option in spec["properties"]["provider"]["oneOf"]
-    }
-    provider = config.get("provider") if isinstance(config, Mapping) else None
-    name = provider.get("name") if isinstance(provider, Mapping) else None
-    if not isinstance(provider, Mapping):
-        raise _refusal(
-            "Configuration", "provider", "is missing; it is an object with a name and credentials"
-        )
-    if not isinstance(name, str) or name not in providers:
-        known = ", ".join(providers)
-        raise _refusal("Configuration", "provider.name", f"is none of the providers: {known}")
-    _check("Configuration", "provider", provider, providers[name])
+    check("Configuration", config, _settled(form, config))
+    provider = config["provider"]
     for option in ("base_url", "token_url"):
         if option in provider and not _is_url(provider[option]):
-            raise _refusal("Configuration", f"provider.{option}", "names no host that can exist")
-    common = {key: value for key, value in spec["properties"].items() if key != "provider"}
-    given = {key: config[key] for key in common if key in config}
-    _check("Configuration", "", given, {"properties": common})
-    start = config.get("start_date")
-    if start is not None:
-        moment = timestamps.parse_or_none(start)
-        if moment is None:
-            raise _refusal(
-                "Configuration", "start_date", "is no date that exists; write 2024-01-01T00:00:00Z"
-            )
-        if moment > timestamps.now():
-            raise _refusal(
-                "Configuration", "start_date", "lies in the future; nothing would ever be read"
-            )
-        if moment < timestamps.EPOCH:
-            raise _refusal(
-                "Configuration", "start_date", "lies before 1970; leave it out to read everything"
-            )
+            raise config_error(f"Configuration: provider.{option} does not name a valid host.")
+    _validate_start_date(config.get("start_date"))
+
+
+def _validate_start_date(text: str | None) -> None:
+    if text is None:
+        return
+    moment = timestamps.parse_or_none(text)
+    if moment is None:
+        raise config_error(
+            "Configuration: start_date is not a date that exists; "
+            "write it like this: 2024-01-01T00:00:00Z."
+        )
+    if moment > timestamps.now():
+        raise config_error(
+            "Configuration: start_date is in the future, so nothing would be read; "
+            "choose a past date, or leave it out to read everything."
+        )
+    if moment < timestamps.EPOCH:
+        raise config_error(
+            "Configuration: start_date is before 1970; leave it out to read everything."
+        )
 
 
 def _is_url(text: str) -> bool:
@@ -187,77 +115,117 @@ def _is_url(text: str) -> bool:
     return all(0 < len(label) < 64 for label in host.split("."))
 
 
-def _strict_pattern(
-    _: Any, pattern: str, value: Any, __: Mapping[str, Any]
-) -> Iterator[jsonschema.ValidationError]:
-    """As in ECMAScript, the end is the end: Python's ``$`` also stands before a last line break."""
-    if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), value):
-        yield jsonschema.ValidationError("does not match")
+# -- options ---------------------------------------------------------------------------------------
 
 
-# 8.0 is an integer to JSON schema, and no number of workers to the CDK.
-_Validator: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    jsonschema.Draft7Validator,
-    {"pattern": _strict_pattern},
-    type_checker=jsonschema.Draft7Validator.TYPE_CHECKER.redefine(
-        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
-    ),
-)
+def _options(form: Mapping[str, Any]) -> tuple[str, dict[str, Mapping[str, Any]]]:
+    """Return the field that tells the options of a ``oneOf`` apart, and the options by value."""
+    options = {}
+    for option in form["oneOf"]:
+        ((name, value),) = (
+            (name, field["const"])
+            for name, field in option["properties"].items()
+            if "const" in field
+        )
+        options[value] = option
+    return name, options
 
 
-def _check(what: str, prefix: str, value: Any, schema: Mapping[str, Any]) -> None:
-    """Report the first fault of a value, in words that hold no value that may be a secret."""
-    errors = sorted(
-        _Validator(schema).iter_errors(value), key=lambda error: list(map(str, error.path))
-    )
-    if not errors:
-        return
-    error = errors[0]
-    while error.validator == "oneOf" and error.context:
-        error = _closest_option(error)
-    path = ".".join(part for part in [prefix, *map(str, error.absolute_path)] if part)
-    raise _refusal(what, path or "as a whole", _in_words(error))
+def _chosen(form: Mapping[str, Any], value: Any) -> Mapping[str, Any] | None:
+    """Return the option of a ``oneOf`` that a value names, or None if it names none."""
+    name, options = _options(form)
+    choice = value.get(name) if isinstance(value, Mapping) else None
+    return options.get(choice) if isinstance(choice, str) else None
 
 
-def _closest_option(error: jsonschema.ValidationError) -> jsonschema.ValidationError:
-    """Follow the option whose discriminator fits; a wrong discriminator is the fault itself."""
-    context = error.context or []
-    for option in {fault.schema_path[0] for fault in context}:
-        faults = [fault for fault in context if fault.schema_path[0] == option]
-        if not any(fault.validator == "const" for fault in faults):
-            return faults[0]
-    const = [fault for fault in context if fault.validator == "const"]
-    return const[0] if const else context[0]
+def _settled(form: Mapping[str, Any], value: Any, path: Place = ()) -> Mapping[str, Any]:
+    """Return a form with the chosen option in place of each ``oneOf``.
+
+    Raises a config_error for a value that does not choose an option. JSON schema alone would report
+    a fault for each option, and not which one was meant.
+    """
+    if "oneOf" in form:
+        chosen = _chosen(form, value)
+        if chosen is None:
+            raise config_error(f"Configuration: {'.'.join(path)}{_how_to_choose(form, value)}.")
+        form = chosen
+    fields = dict(form["properties"])
+    for name, field in fields.items():
+        if "oneOf" in field and (name in value or name in form.get("required", ())):
+            fields[name] = _settled(field, value.get(name), (*path, name))
+    return {**form, "properties": fields}
 
 
-def _in_words(error: jsonschema.ValidationError) -> str:
-    rule: Any = error.validator_value
-    descriptor = error.schema.get("pattern_descriptor") if isinstance(error.schema, dict) else None
-    words: dict[str, Callable[[], str]] = {
-        "required": lambda: f"lacks {_missing(error)}",
-        "type": lambda: f"must be of type {rule if isinstance(rule, str) else ' or '.join(rule)}",
-        "enum": lambda: f"must be {' or '.join(map(repr, rule))}",
-        "minLength": lambda: "must not be empty",
-        "minItems": lambda: f"must have at least {rule} entry",
-        "minimum": lambda: f"must be at least {rule}",
-        "maximum": lambda: f"must be at most {rule}",
-        "const": lambda: f"is not one of the known values (for example {rule!r})",
-        "pattern": lambda: f"must look like this: {descriptor}" if descriptor else "is malformed",
-        "uniqueItems": lambda: "must not name anything twice",
-        "additionalProperties": lambda: "has a property that is not known",
-    }
-    rule_words = words.get(str(error.validator))
-    return rule_words() if rule_words else f"does not follow the rule '{error.validator}'"
+def _how_to_choose(form: Mapping[str, Any], value: Any) -> str:
+    name, options = _options(form)
+    if isinstance(value, Mapping):
+        kind = "provider" if name == "name" else "known value"
+        words = f"is not a {kind}" if name in value else "is missing"
+        return f".{name} {words}; choose one of: {', '.join(options)}"
+    named = options.get(value.lower()) if isinstance(value, str) else None
+    words = "is missing; add it" if value is None else "must be an object"
+    return f" {words} like this: {json.dumps(_example(named or form), ensure_ascii=False)}"
 
 
-def _missing(error: jsonschema.ValidationError) -> str:
-    instance = error.instance if isinstance(error.instance, Mapping) else {}
-    required = error.validator_value if isinstance(error.validator_value, list) else []
-    return ", ".join(repr(name) for name in required if name not in instance)
+def _example(form: Mapping[str, Any]) -> Any:
+    """Return what a person would fill in: of the first option, and the required fields only."""
+    if "oneOf" in form:
+        return _example(form["oneOf"][0])
+    if "properties" in form:
+        return {name: _example(form["properties"][name]) for name in form["required"]}
+    return form.get("const") or form.get("examples", ["…"])[0]
 
 
-def _refusal(what: str, field: str, words: str) -> AirbyteTracedException:
-    message = f"{what}: {field} {words}."
-    return AirbyteTracedException(
-        message=message, internal_message=message, failure_type=FailureType.config_error
-    )
+# -- settings that are not known -------------------------------------------------------------------
+
+
+def unknown_settings(config: Mapping[str, Any], form: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a warning for each setting that the form does not have; it names the closest one.
+
+    Keys that begin with two underscores are Airbyte's own.
+    """
+    known = list(_settings(form, config))
+    for path in _given(config, {path[:-1] for path in known}):
+        if path not in known and not path[-1].startswith("__"):
+            place = ".".join(path).encode(errors="replace").decode()
+            message = f"Configuration: {place} is not a known setting and is ignored."
+            yield f"{message}{_advice(path, known)}"
+
+
+def _settings(form: Mapping[str, Any], value: Any, path: Place = ()) -> Iterator[Place]:
+    """Yield the path of each setting: those of the chosen option, or of all if none is chosen."""
+    chosen = [form]
+    if "oneOf" in form:
+        option = _chosen(form, value)
+        chosen = [option] if option else form["oneOf"]
+    for option in chosen:
+        for name, field in option.get("properties", {}).items():
+            yield (*path, name)
+            inner = value.get(name) if isinstance(value, Mapping) else None
+            yield from _settings(field, inner, (*path, name))
+
+
+def _given(value: Mapping[str, Any], groups: set[Place], path: Place = ()) -> Iterator[Place]:
+    """Yield the path of each key of a configuration, within the groups of settings."""
+    for name, inner in value.items():
+        yield (*path, name)
+        if (*path, name) in groups and isinstance(inner, Mapping):
+            yield from _given(inner, groups, (*path, name))
+
+
+def _advice(path: Place, known: list[Place]) -> str:
+    """Say where a misplaced setting belongs, or which one a misspelled setting may mean."""
+    for other in known:
+        if other[-1] == path[-1]:
+            group = ".".join(other[:-1])
+            return f" It belongs {f'in {group}' if group else 'beside provider, not in it'}."
+    near = [other for other in known if other[:-1] == path[:-1]]
+    for others in (near, known):
+        names = {_plain(other[-1]): ".".join(other) for other in others}
+        for name in get_close_matches(_plain(path[-1]), names, n=1):
+            return f" Did you mean {names[name]}?"
+    return ""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")

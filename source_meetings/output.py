@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
 from typing import Any
 
 import orjson
@@ -25,10 +26,12 @@ from airbyte_cdk.models import (
     AirbyteLogMessage,
     AirbyteMessage,
     AirbyteMessageSerializer,
+    FailureType,
     Level,
     Type,
 )
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 _LOCK = threading.RLock()
 _LINE_ENDS = re.compile("[\u0085\u2028\u2029]")  # to JSON they are none, to many a reader they are
@@ -100,22 +103,33 @@ def send_logs_to_standard_output() -> None:
 
 class _LogLines:
     def write(self, text: str) -> None:
-        for line in text.splitlines():
+        for line in filter(None, text.split("\n")):  # not splitlines: see _LINE_ENDS
             write_line(line)
 
     def flush(self) -> None:
         """Nothing is held back."""
 
 
+def _without_needless_trace(record: logging.LogRecord) -> logging.LogRecord:
+    """Leave the stack trace out of what the CDK logs of an error that the user can fix."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, AirbyteTracedException) and (
+        error.failure_type == FailureType.config_error
+    ):
+        record = copy(record)
+        record.exc_info = record.exc_text = None
+    return record
+
+
 class _LogFormatter(AirbyteLogFormatter):
-    """As the CDK's, but with ``--debug`` too every line is a message of the protocol.
+    """As the CDK's, without needless stack traces; with ``--debug`` too every line is a message.
 
     The CDK prints ``{"type": "DEBUG", …}`` then, which the protocol does not know.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         if record.levelno > logging.DEBUG:
-            return super().format(record)
+            return super().format(_without_needless_trace(record))
         log = AirbyteLogMessage(level=Level.DEBUG, message=filter_secrets(record.getMessage()))
         message = AirbyteMessageSerializer.dump(AirbyteMessage(type=Type.LOG, log=log))
         return orjson.dumps(message).decode()

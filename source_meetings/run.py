@@ -5,16 +5,16 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
 from typing import Any
 
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
 from airbyte_cdk.models import AirbyteMessageSerializer, FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from source_meetings.config import validate_catalog, validate_state
+from source_meetings.entrypoint import Entrypoint
+from source_meetings.inputs import read_catalog, read_config, read_state
 from source_meetings.output import (
     leaving_at_once_when_stopped,
     send_logs_to_standard_output,
@@ -28,19 +28,28 @@ _M_ARENA_MAX = -8  # of glibc's malloc.h
 def run(args: Sequence[str] | None = None) -> None:
     """Run one command of the Airbyte protocol; messages go to standard output.
 
-    Leaves the process with status 1 after an error, which is also a TRACE message.
+    Leaves the process with status 1 after an error, which is also a TRACE message, and with 2 when
+    the arguments are wrong.
     """
     _share_one_heap()
-    arguments = list(sys.argv[1:] if args is None else args)
-    parsed = AirbyteEntrypoint.parse_args(arguments)
+    parsed = _parse(list(sys.argv[1:] if args is None else args))
     send_logs_to_standard_output()
     with leaving_at_once_when_stopped():
         try:
-            source = _source(parsed)
+            entrypoint = _entrypoint(parsed)
         except AirbyteTracedException as error:
             _report(error, check=parsed.command == "check")
             return
-        _launch(source, parsed)
+        _launch(entrypoint, parsed)
+
+
+def _parse(arguments: list[str]) -> Any:
+    parsed = AirbyteEntrypoint.parse_args(arguments)
+    if parsed.command is None:
+        with redirect_stdout(sys.stderr), suppress(SystemExit):
+            AirbyteEntrypoint.parse_args(["--help"])
+        sys.exit(2)
+    return parsed
 
 
 def _share_one_heap() -> None:
@@ -54,7 +63,7 @@ def _share_one_heap() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
-def _launch(source: SourceMeetings, parsed: Any) -> None:
+def _launch(entrypoint: Entrypoint, parsed: Any) -> None:
     """Print the messages of a command as they come, and leave with status 1 after an error.
 
     In place of the CDK's ``launch``, which adds a second error, always called a config_error, to
@@ -63,73 +72,52 @@ def _launch(source: SourceMeetings, parsed: Any) -> None:
     """
     reported: set[str] = set()
     try:
-        for line in AirbyteEntrypoint(source).run(parsed):
+        for line in entrypoint.run(parsed):
             if line.startswith('{"type":"TRACE","trace":{"type":"ERROR"'):
-                error = json.loads(line)["trace"]["error"]
-                stream = (error.get("stream_descriptor") or {}).get("name", "")
+                message = json.loads(line)
+                descriptor = message["trace"]["error"].get("stream_descriptor") or {}
+                stream = descriptor.get("name", "")
                 if stream in reported:
                     continue  # each slice of a failing stream may have one
                 reported.add(stream)
+                line = _as_line(message)
             write_line(line)
     except AirbyteTracedException as error:
         if not reported:
-            write_line(_as_line(error))
+            _print_error(error)
         sys.exit(1)
     if reported and parsed.command == "read":
         sys.exit(1)
 
 
-def _source(parsed: Any) -> SourceMeetings:
-    config_path = getattr(parsed, "config", None)
-    config = _read(config_path, "configuration") if config_path else None
-    if config_path and not isinstance(config, dict):
-        raise _config_error(f"The configuration {config_path} is no JSON object.")
-    catalog_path, state_path = getattr(parsed, "catalog", None), getattr(parsed, "state", None)
+def _entrypoint(parsed: Any) -> Entrypoint:
+    if parsed.command == "spec":
+        return Entrypoint(SourceMeetings())
+    config = read_config(parsed.config)
     catalog = state = None
-    if catalog_path:
-        validate_catalog(_read(catalog_path, "catalog"))
-        catalog = _understand(SourceMeetings.read_catalog, catalog_path, "catalog")
-    # A state that is none is refused: going on without it would silently read everything again,
-    # which may take hours and is never what was asked for. Older tools write {} for "no state".
-    if state_path and (states := _read(state_path, "state")) != {}:
-        validate_state(states)
-        state = _understand(SourceMeetings.read_state, state_path, "state")
-    return SourceMeetings(catalog=catalog, config=config, state=state, config_path=config_path)
-
-
-def _read(path: str, what: str) -> Any:
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise _config_error(f"The {what} {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise _config_error(f"The {what} {path} is no JSON in UTF-8.") from error
-
-
-def _understand(reader: Callable[[str], Any], path: str, what: str) -> Any:
-    try:
-        return reader(path)
-    except Exception as error:  # whatever the protocol's own deserialisation stumbles over
-        raise _config_error(
-            f"The {what} {path} does not have the form of the Airbyte protocol."
-        ) from error
-
-
-def _config_error(message: str) -> AirbyteTracedException:
-    return AirbyteTracedException(
-        message=message, internal_message=message, failure_type=FailureType.config_error
-    )
+    if parsed.command == "read":
+        catalog = read_catalog(parsed.catalog)
+        state = read_state(parsed.state) if parsed.state else None
+    source = SourceMeetings(catalog, config, state, parsed.config, getattr(parsed, "catalog", None))
+    return Entrypoint(source, config, catalog, state)
 
 
 def _report(error: AirbyteTracedException, check: bool) -> None:
     """Answer a command that cannot begin: ``check`` has an answer for that, the others fail."""
     status = error.as_connection_status_message() if check else None
     if status is None:
-        write_line(_as_line(error))
+        _print_error(error)
         sys.exit(1)
     write_line(json.dumps(AirbyteMessageSerializer.dump(status)))
 
 
-def _as_line(error: AirbyteTracedException) -> str:
-    message = AirbyteMessageSerializer.dump(error.as_sanitized_airbyte_message())
-    return json.dumps(message)
+def _print_error(error: AirbyteTracedException) -> None:
+    write_line(_as_line(AirbyteMessageSerializer.dump(error.as_sanitized_airbyte_message())))
+
+
+def _as_line(message: dict[str, Any]) -> str:
+    """Write a TRACE message, without the stack trace of an error that the user can fix."""
+    error = message["trace"]["error"]
+    if error["failure_type"] == FailureType.config_error.value:
+        error.pop("stack_trace", None)
+    return json.dumps(message, separators=(",", ":"))

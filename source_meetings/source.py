@@ -20,7 +20,6 @@ from airbyte_cdk.models import (
     AirbyteStateMessage,
     AirbyteStreamStatus,
     ConfiguredAirbyteCatalog,
-    FailureType,
     Status,
     SyncMode,
 )
@@ -43,10 +42,11 @@ from airbyte_cdk.sources.streams.concurrent.abstract_stream import AbstractStrea
 from airbyte_cdk.sources.streams.concurrent.default_stream import DefaultStream
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from source_meetings.config import connector_spec, validate
+from source_meetings.config import connector_spec, unknown_settings, validate
 from source_meetings.credentials import ConnectionConfig
 from source_meetings.http import ApiRequester
 from source_meetings.progress import Progress, reported
+from source_meetings.schema_check import config_error
 from source_meetings.sync import Sync, SyncCursor
 
 LOGGER = logging.getLogger("airbyte.source_meetings")
@@ -110,10 +110,10 @@ class SourceMeetings(ConcurrentDeclarativeSource):
 
     Catalog, configuration, state and the path of the configuration's file must be given here: the
     CDK resolves concurrency, cursors and state from the constructor alone. Without a configuration
-    only ``spec`` can be answered.
+    only ``spec`` can be answered. The path of the catalog's file is for error messages.
 
     Raises AirbyteTracedException (config_error) for a configuration that cannot be used, before a
-    request is made.
+    request is made. Settings that are not known are logged.
     """
 
     def __init__(
@@ -122,13 +122,18 @@ class SourceMeetings(ConcurrentDeclarativeSource):
         config: Mapping[str, Any] | None = None,
         state: list[AirbyteStateMessage] | None = None,
         config_path: str | None = None,
+        catalog_path: str | None = None,
     ) -> None:
         if config is not None:
-            validate(config, spec()["connection_specification"])
+            form = spec()["connection_specification"]
+            for warning in unknown_settings(config, form):
+                LOGGER.warning(warning)
+            validate(config, form)
             _validate_options(config["provider"])
             config = ConnectionConfig(config, config_path)
         provider = config["provider"]["name"] if config else providers()[0]
         self._catalog = catalog
+        self._catalog_path = catalog_path
         self._progress: dict[str, Progress] = {}
         super().__init__(
             catalog=catalog, config=config, state=state, source_config=manifest_of(provider)
@@ -139,10 +144,13 @@ class SourceMeetings(ConcurrentDeclarativeSource):
             self._config = config
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
-        """Take a configuration late, as Airbyte's standard tests hand it over."""
+        """Return the configuration in use; take one late, as Airbyte's standard tests hand it over.
+
+        The CDK's version also writes it into ``temp_dir``, secrets included.
+        """
         if not self._config:
             self.__init__(self._catalog, config)  # type: ignore[misc]
-        return super().configure(config, temp_dir)
+        return self._config
 
     def streams(self, config: Mapping[str, Any]) -> list[AbstractStream]:
         """Return the provider's streams, each ``Sync`` with the cursor that saves its state."""
@@ -193,22 +201,22 @@ class SourceMeetings(ConcurrentDeclarativeSource):
         catalog: ConfiguredAirbyteCatalog,
         state: list[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
-        """Read the catalog's streams; a stream that this provider lacks is refused first."""
+        """Read the catalog's streams; one that this provider does not have is refused first."""
         self._progress = {}
         known = {stream.name for stream in self.streams(self._config)}
         unknown = [
             stream.stream.name for stream in catalog.streams if stream.stream.name not in known
         ]
         if unknown:
+            place = f"Catalog {self._catalog_path}" if self._catalog_path else "Catalog"
+            verb = "is not a stream" if len(unknown) == 1 else "are not streams"
             message = (
-                f"Catalog: {', '.join(sorted(unknown))} is no stream of provider "
+                f"{place}: {', '.join(sorted(unknown))} {verb} of provider "
                 f"{self._config['provider']['name']}, which has {', '.join(sorted(known))}. "
                 "Refresh the connection's schema."
             )
-            raise AirbyteTracedException(
-                message=message, internal_message=message, failure_type=FailureType.config_error
-            )
-        self._say_what_state_is_left_alone(known, state or [])
+            raise config_error(message)
+        self._warn_of_states_that_are_not_used(known, state or [])
         with reported(self._progress):
             for line in super().read(logger, config, catalog, state):
                 self._follow(line)
@@ -225,14 +233,14 @@ class SourceMeetings(ConcurrentDeclarativeSource):
             elif now.status != AirbyteStreamStatus.RUNNING:
                 progress.end(whole=now.status == AirbyteStreamStatus.COMPLETE)
 
-    def _say_what_state_is_left_alone(
+    def _warn_of_states_that_are_not_used(
         self, known: set[str], states: list[AirbyteStateMessage]
     ) -> None:
         """A connection keeps the states of streams that it had with another provider before."""
         names = {state.stream.stream_descriptor.name for state in states if state.stream}
         if names - known:
             LOGGER.warning(
-                "The state of %s is left alone: provider %s has no such stream.",
+                "The state of %s is not used: provider %s has no such stream.",
                 ", ".join(sorted(names - known)),
                 self._config["provider"]["name"],
             )

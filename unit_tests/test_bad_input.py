@@ -1,4 +1,4 @@
-"""What cannot be used is refused by the name of the field, as a config_error, with no request made.
+"""Bad input is refused with a config_error that names the field, before a request is made.
 
 The configuration's own options are in ``test_config.py``; here are the other files, the other
 providers, and the values that pass a schema and still cannot work.
@@ -7,6 +7,10 @@ providers, and the values that pass a schema and still cannot work.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,38 +71,87 @@ def refusal(output: Output) -> str:
     return message
 
 
-def read_with(box: Sandbox, catalog: Any, state: Any = None) -> Output:
-    arguments = ["--config", write_json(config(box)), "--catalog", write_json(catalog)]
-    if state is not None:
-        arguments += ["--state", write_json(state)]
-    return run_command(["read", *arguments])
-
-
 # ------------------------------------------------------------------ files
 
 
+def read_file(box: Sandbox, path: Path, what: str) -> Output:
+    """Read with one of the three files as it stands, and good ones for the others."""
+    files = {"config": config(box), "catalog": configured(STREAM), "state": []}
+    paths = {name: str(path) if name == what else write_json(files[name]) for name in files}
+    return run_command(["read", *(part for name in paths for part in (f"--{name}", paths[name]))])
+
+
+FORMS = {
+    "config": 'A configuration is an object: {"provider": {"name": …}}.',
+    "catalog": '{"streams": [{"stream": {"name": …}, "sync_mode": "incremental", '
+    '"destination_sync_mode": "append_dedup"}]}',
+    "state": "A state is a list of STATE messages; write [] for a first sync.",
+}
+
+
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"{", b"\xff\xfe{}", b"\x00", b"[" * 100_000, b'{"provider": NaN'],
-    ids=["empty", "half", "not UTF-8", "NUL", "deep", "half a NaN"],
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b'{\n  "a": 1,\n}', "is not valid JSON (line 3, column 1: "),
+        (b"[{}]\n[{}]", "is not valid JSON (line 2, column 1: Extra data)"),
+        (b"\x00", "is not valid JSON (line 1, column 1: "),
+        (b'{"provider": NaN', "is not valid JSON (line 1, column 17: "),
+        (b"\xff\xfe{}", "is not encoded in UTF-8"),
+        (b"[" * 100_000, "is not JSON that can be read"),
+        (b"[" + b"7" * 5000 + b"]", "is not JSON that can be read"),
+    ],
+    ids=lambda value: repr(value[:20]),
 )
 @pytest.mark.parametrize("what", ["config", "catalog", "state"])
-def test_a_file_that_is_no_json_is_refused_by_its_name(box, tmp_path, what, content):
+def test_a_file_that_is_not_json_is_refused_with_its_name_and_the_place(
+    box, tmp_path, what, content, words
+):
     # Given one of the three files is not JSON
     path = tmp_path / "broken.json"
     path.write_bytes(content)
-    files = {"config": config(box), "catalog": configured(STREAM), "state": []}
-    paths = {name: str(path) if name == what else write_json(files[name]) for name in files}
     # When the connector reads
-    output = run_command(["read", *(part for name in paths for part in (f"--{name}", paths[name]))])
-    # Then the file is named, and nobody was asked for anything
-    assert f"{path} is no JSON" in refusal(output)
+    message = refusal(read_file(box, path, what))
+    # Then the file and the place are named, the form is shown, and nobody was asked for anything
+    name = {"config": "configuration"}.get(what, what)
+    assert message.startswith(f"The {name} {path} {words}")
+    assert FORMS[what] in message
     assert box.requests == []
 
 
 @pytest.mark.parametrize("value", [None, 7, "text", []], ids=repr)
-def test_a_configuration_that_is_no_object_is_refused(value):
-    assert "is no JSON object" in refusal(run_command(["discover", "--config", write_json(value)]))
+def test_a_configuration_that_is_not_an_object_is_refused(value):
+    path = write_json(value)
+    message = refusal(run_command(["discover", "--config", path]))
+    assert message == f"The configuration {path} is not an object. {FORMS['config']}"
+
+
+@pytest.mark.parametrize("what", ["config", "catalog", "state"])
+def test_a_file_that_cannot_be_read_is_refused_with_its_name(box, tmp_path, what):
+    message = refusal(read_file(box, tmp_path, what))
+    assert message.endswith(f"{tmp_path} cannot be read: Is a directory.")
+
+
+def test_each_file_is_read_once_and_may_be_a_pipe(box):
+    # Given the three files as pipes, as a shell makes them of <(...)
+    generate(box, "salesloft")
+    contents = {"config": config(box), "catalog": configured(STREAM), "state": []}
+    arguments, ends = ["read"], []
+    for name, content in contents.items():
+        reader, writer = os.pipe()
+        os.write(writer, json.dumps(content).encode())
+        os.close(writer)
+        arguments += [f"--{name}", f"/dev/fd/{reader}"]
+        ends.append(reader)
+    # When the connector reads
+    command = [sys.executable, "-m", "source_meetings", *arguments]
+    done = subprocess.run(command, pass_fds=ends, capture_output=True, text=True)
+    for reader in ends:
+        os.close(reader)
+    # Then it has every row
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count('"type":"RECORD"') == 30
 
 
 # ------------------------------------------------------------------ configuration
@@ -184,17 +237,17 @@ def test_a_number_of_workers_that_is_none_is_refused(box, workers):
 @pytest.mark.parametrize(
     ("date", "words"),
     [
-        ("0000-01-01T00:00:00Z", "no date that exists"),
-        ("0001-01-01T00:00:00+14:00", "no date that exists"),
+        ("0000-01-01T00:00:00Z", "not a date that exists"),
+        ("0001-01-01T00:00:00+14:00", "not a date that exists"),
         ("0001-01-01T00:00:00Z", "before 1970"),
         ("1969-12-31T23:59:59Z", "before 1970"),
         ("9999-12-31T23:59:59Z", "in the future"),
         ("10000-01-01T00:00:00Z", "YYYY-MM-DDTHH:mm:ssZ"),
         ("-0001-01-01T00:00:00Z", "YYYY-MM-DDTHH:mm:ssZ"),
-        ("2024-01-01T24:00:00Z", "no date that exists"),
+        ("2024-01-01T24:00:00Z", "not a date that exists"),
         ("2024-01-01T00:00:00Z\n", "YYYY-MM-DDTHH:mm:ssZ"),
         ("", "YYYY-MM-DDTHH:mm:ssZ"),
-        (None, "type string"),
+        (None, "must be a string"),
     ],
 )
 def test_a_start_date_that_cannot_be_used_is_refused(box, date, words):
@@ -209,22 +262,55 @@ def test_a_start_date_that_cannot_be_used_is_refused(box, date, words):
 @pytest.mark.parametrize(
     ("catalog", "words"),
     [
-        ([], "must be of type object"),
-        ({}, "lacks 'streams'"),
-        ({"streams": []}, "streams must have at least 1"),
-        ({"streams": ["salesloft_meetings"]}, "streams.0 must be of type object"),
-        ({"streams": [{}]}, "streams.0 lacks 'stream'"),
-        (configured(STREAM, sync_mode="sometimes"), "streams.0.sync_mode must be"),
-        (configured(STREAM, sync_mode=None), "streams.0.sync_mode must be"),
-        (configured(STREAM, stream={"name": STREAM}), "streams.0.stream lacks 'json_schema'"),
-        (configured(STREAM, STREAM), "selects salesloft_meetings twice"),
-        (configured(STREAM, "close_meetings"), "close_meetings is no stream of provider salesloft"),
-        (configured(""), "streams.0.stream.name must not be empty"),
+        ([], " must be an object"),
+        ({}, " is missing 'streams'"),
+        ({"streams": []}, ": streams must not be empty"),
+        ({"streams": ["salesloft_meetings"]}, ": entry 1 of streams must be an object"),
+        ({"streams": [{}]}, ": entry 1 of streams is missing 'stream'"),
+        (configured(STREAM, sync_mode="sometimes"), ": sync_mode in entry 1 of streams must be"),
+        (configured(STREAM, sync_mode=None), ": sync_mode in entry 1 of streams must be"),
+        (
+            configured(STREAM, stream={"name": STREAM}),
+            ": stream in entry 1 of streams is missing 'json_schema'",
+        ),
+        (configured(STREAM, STREAM), ": streams lists salesloft_meetings more than once"),
+        (
+            configured(STREAM, "close_meetings"),
+            ": close_meetings is not a stream of provider salesloft, which has salesloft_meetings.",
+        ),
+        (
+            configured("b", STREAM, "a"),
+            ": a, b are not streams of provider salesloft, which has salesloft_meetings.",
+        ),
+        (configured(""), ": stream.name in entry 1 of streams must not be empty"),
     ],
 )
-def test_a_catalog_that_cannot_be_read_is_refused_by_name(box, catalog, words):
-    message = refusal(read_with(box, catalog))
-    assert message.startswith("Catalog: ") and words in message
+def test_a_catalog_that_cannot_be_read_is_refused_by_file_and_field(box, tmp_path, catalog, words):
+    path = tmp_path / "catalog.json"
+    path.write_text(json.dumps(catalog))
+    message = refusal(read_file(box, path, "catalog"))
+    assert message.startswith(f"Catalog {path}{words}")
+    assert box.requests == []
+
+
+@pytest.mark.parametrize("form", ["message", "catalog", "first stream"])
+def test_a_discovered_catalog_is_refused_with_how_to_make_a_configured_one(box, tmp_path, form):
+    # Given what discover prints, or the catalog in it, or the list of some of its streams
+    (message,) = run_command(["discover", "--config", write_json(config(box))]).of("CATALOG")
+    catalog = message["catalog"]
+    content = {
+        "message": message,
+        "catalog": catalog,
+        "first stream": {"streams": [{"name": catalog["streams"][0]["name"]}]},
+    }[form]
+    path = tmp_path / "catalog.json"
+    path.write_text(json.dumps(content))
+    # When it is given to read
+    message = refusal(read_file(box, path, "catalog"))
+    # Then the message says what it is and what is needed
+    assert message.startswith(f"The catalog {path} is a discovered catalog, not a configured one.")
+    assert FORMS["catalog"] in message
+    assert "integration_tests/<provider>/configured_catalog.json" in message
     assert box.requests == []
 
 
@@ -239,23 +325,76 @@ def state_of(stream: str, value: Any) -> list[Json]:
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        (7, "must be of type array"),
-        ({"salesloft_meetings": {}}, "must be of type array"),
-        ([7], "0 must be of type object"),
-        ([{}], "0 lacks 'type', 'stream'"),
+        ([7], ": entry 1 must be an object"),
+        (["STATE"], ": entry 1 must be an object"),
+        ([*state_of(STREAM, {}), {}], ": entry 2 is missing 'type', 'stream'"),
         (
             [{"type": "GLOBAL", "stream": {"stream_descriptor": {"name": "a"}}}],
-            "0.type must be 'STREAM'",
+            ": type in entry 1 must be 'STREAM'",
         ),
-        ([{"type": "STREAM", "stream": {}}], "0.stream lacks 'stream_descriptor'"),
-        (state_of(STREAM, 7), "0.stream.stream_state must be of type object or null"),
-        (state_of(STREAM, []), "0.stream.stream_state must be of type object or null"),
+        ({"type": "GLOBAL", "global": {}}, ": entry 1 is missing 'stream'"),
+        ({"type": "STATE", "state": "STREAM"}, ": entry 1 must be an object"),
+        ({"type": "STATE"}, ": entry 1 is missing 'stream'"),
+        (
+            [{"type": "STREAM", "stream": {}}],
+            ": stream in entry 1 is missing 'stream_descriptor'",
+        ),
+        (state_of(STREAM, 7), ": stream.stream_state in entry 1 must be an object or null"),
+        (state_of(STREAM, []), ": stream.stream_state in entry 1 must be an object or null"),
     ],
 )
-def test_a_state_file_that_is_no_list_of_states_is_refused_by_name(box, state, words):
-    message = refusal(read_with(box, configured(STREAM), state))
-    assert message.startswith("State: ") and words in message
+def test_a_state_that_cannot_be_read_is_refused_by_file_and_entry(box, tmp_path, state, words):
+    path = tmp_path / "state.json"
+    path.write_text(json.dumps(state))
+    message = refusal(read_file(box, path, "state"))
+    assert message.startswith(f"State {path}{words}")
     assert box.requests == []
+
+
+@pytest.mark.parametrize("state", [7, None, "STATE", {"salesloft_meetings": {}}], ids=repr)
+def test_a_state_that_is_not_a_list_is_refused_with_the_form_of_one(box, tmp_path, state):
+    path = tmp_path / "state.json"
+    path.write_text(json.dumps(state))
+    message = refusal(read_file(box, path, "state"))
+    assert message == f"The state {path} is not a list. {FORMS['state']}"
+    assert box.requests == []
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda states: states[-1:],
+        lambda states: states[-1],
+        lambda states: {"type": "STATE", "state": states[-1]},
+        lambda states: [{"type": "STATE", "state": state} for state in states],
+        lambda states: [*states[:-1], {"type": "STATE", "state": states[-1]}],
+    ],
+    ids=["list", "one state", "one message", "all messages", "mixed"],
+)
+def test_a_state_is_understood_however_it_was_kept(box, tmp_path, form):
+    # Given the states that a first sync has printed, of which the last one counts
+    box.salesloft.generate(count=300)
+    states = read(config(box)).states
+    assert len(states) > 1
+    path = tmp_path / "state.json"
+    path.write_text(json.dumps(form(states)))
+    box.forget_requests()
+    # When a sync is started from them
+    output = read_file(box, path, "state")
+    # Then it goes on from the last one
+    assert output.exit_code == 0, output.errors
+    assert len(box.requests) == 1
+    assert ("sort_by", "updated_at") in box.requests[0].params
+
+
+@pytest.mark.parametrize("state", [[], {}], ids=repr)
+def test_a_state_that_is_empty_means_a_first_sync(box, tmp_path, state):
+    generate(box, "salesloft")
+    path = tmp_path / "state.json"
+    path.write_text(json.dumps(state))
+    output = read_file(box, path, "state")
+    assert output.exit_code == 0, output.errors
+    assert len(output.records()) == 30
 
 
 GARBAGE: list[Any] = [
@@ -321,7 +460,7 @@ def test_a_stream_that_had_no_cursor_before_is_read_from_the_start(box, name, st
     assert len(again.records(stream)) < len(output.records(stream))
 
 
-def test_the_state_of_another_provider_is_left_alone_and_the_log_says_so(box):
+def test_the_state_of_another_provider_is_not_used_and_a_warning_says_why(box):
     # Given a connection that read Close before and reads Salesloft now
     generate(box, "salesloft")
     state = state_of("close_meetings", {"date_updated": "2026-05-01T00:00:00Z", "events": {}})
@@ -330,4 +469,4 @@ def test_the_state_of_another_provider_is_left_alone_and_the_log_says_so(box):
     # Then everything is read
     assert output.exit_code == 0
     assert len(output.records()) == 30
-    assert any("close_meetings" in line and "left alone" in line for line in output.logs)
+    assert any("close_meetings" in line and "is not used" in line for line in output.logs)

@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
-from unit_tests.harness import Json, Output, run_command, write_json
+from source_meetings.config import unknown_settings
+from source_meetings.source import SourceMeetings, spec
+from unit_tests.accounts import ACCOUNTS
+from unit_tests.harness import Json, Output, read, run_command, write_json
 
 KEY = {"auth_type": "api_key", "api_key": "ak_sandbox"}
+TOKEN = {"auth_type": "private_integration_token", "access_token": "pit_sandbox"}
+EXPO = {"name": "expoplatform", "base_url": "https://a.example", "api_key": "a", "event_ids": [1]}
 OAUTH = {"auth_type": "oauth2.0", "client_id": "a", "client_secret": "b", "refresh_token": "c"}
 
 
@@ -73,7 +78,7 @@ def test_a_wrong_provider_option_is_refused_by_name_before_any_request(box, prov
         ({"start_date": "2024-02-30T00:00:00Z"}, "start_date"),
         ({"start_date": "2999-01-01T00:00:00Z"}, "start_date"),
         ({"start_date": 20240101}, "start_date"),
-        ({"num_workers": 0}, "num_workers"),
+        ({"num_workers": 1}, "num_workers must be at least 2"),
         ({"num_workers": 41}, "num_workers"),
         ({"num_workers": "8"}, "num_workers"),
     ],
@@ -83,9 +88,238 @@ def test_a_wrong_common_option_is_refused_by_name_before_any_request(box, common
     assert box.requests == []
 
 
-@pytest.mark.parametrize("value", [{}, {"provider": None}, {"provider": "salesloft"}])
-def test_a_configuration_without_a_provider_is_refused(value):
-    assert "provider" in refusal(check(value))
+KEY_FORM = '{"name": "salesloft", "credentials": {"auth_type": "api_key", "api_key": "…"}}'
+CLOSE_FORM = KEY_FORM.replace("salesloft", "close")
+EXPO_FORM = (
+    '{"name": "expoplatform", "base_url": "https://api-yourshow.expoplatform.com", '
+    '"api_key": "…", "event_ids": [101, 102]}'
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("salesloft", f"provider must be an object like this: {KEY_FORM}."),
+        ("Salesloft", f"provider must be an object like this: {KEY_FORM}."),
+        ("expoplatform", f"provider must be an object like this: {EXPO_FORM}."),
+        (
+            ["ak_secret"],
+            f"provider must be an object like this: {CLOSE_FORM}.",
+        ),
+        (
+            None,
+            "provider is missing; add it like this: "
+            + KEY_FORM.replace("salesloft", "close")
+            + ".",
+        ),
+        (
+            {},
+            "provider.name is missing; choose one of: close, expoplatform, highlevel, salesloft.",
+        ),
+        (
+            {"name": "salesforce"},
+            "provider.name is not a provider; choose one of: close, expoplatform, highlevel, "
+            "salesloft.",
+        ),
+        (
+            {"name": "salesloft"},
+            "provider.credentials is missing; add it like this: "
+            '{"auth_type": "api_key", "api_key": "…"}.',
+        ),
+        (
+            {"name": "salesloft", "credentials": "ak_secret"},
+            "provider.credentials must be an object like this: "
+            '{"auth_type": "api_key", "api_key": "…"}.',
+        ),
+        (
+            {"name": "highlevel", "credentials": {}},
+            "provider.credentials.auth_type is missing; choose one of: "
+            "private_integration_token, oauth2.0.",
+        ),
+        (
+            {"name": "highlevel", "credentials": {"auth_type": "api_key"}},
+            "provider.credentials.auth_type is not a known value; choose one of: "
+            "private_integration_token, oauth2.0.",
+        ),
+        (
+            {"name": "close", "credentials": {"auth_type": ["oauth2.0"]}},
+            "provider.credentials.auth_type is not a known value; choose one of: "
+            "api_key, oauth2.0.",
+        ),
+        (
+            {"name": "close", "credentials": {"auth_type": "oauth2.0", "client_id": "a"}},
+            "provider.credentials is missing 'client_secret', 'refresh_token'.",
+        ),
+        ({"name": "highlevel", "credentials": TOKEN}, "provider is missing 'location_id'."),
+        (
+            {"name": "close", "credentials": KEY, "calendar_events": [{"evnt": "a", "event": "b"}]},
+            "entry 1 of provider.calendar_events has an unknown property 'evnt'; choose from "
+            "'event', 'provider_calendar_id', 'provider_calendar_type', 'starts_at', "
+            "'starts_at__gte', 'starts_at__lt'.",
+        ),
+        (
+            {**EXPO, "event_ids": [101, 0]},
+            "entry 2 of provider.event_ids must be at least 1.",
+        ),
+        ({**EXPO, "event_ids": 101}, "provider.event_ids must be a list."),
+        ({**EXPO, "event_ids": []}, "provider.event_ids must not be empty."),
+        ({**EXPO, "base_url": "https://a..b"}, "provider.base_url does not name a valid host."),
+        (
+            {**EXPO, "api_key": "two words"},
+            "provider.api_key must have this form: the key as ExpoPlatform issued it, without "
+            "blanks.",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_provider_is_said_in_words(value, message):
+    assert refusal(check({"provider": value})) == f"Configuration: {message}"
+
+
+def test_a_configuration_without_a_provider_is_refused_with_the_form_of_one():
+    message = refusal(check({}))
+    assert message.startswith("Configuration: provider is missing; add it like this: {")
+
+
+# ------------------------------------------------------------------ unknown settings
+
+
+def warnings(output: Output) -> list[str]:
+    levels = [message["log"] for message in output.of("LOG")]
+    return [log["message"] for log in levels if log["level"] == "WARN"]
+
+
+def unknown(path: str, advice: str = "") -> str:
+    return f"Configuration: {path} is not a known setting and is ignored.{advice}"
+
+
+@pytest.mark.parametrize(
+    ("provider", "common", "expected"),
+    [
+        ({}, {"start_dte": "s3cret"}, [unknown("start_dte", " Did you mean start_date?")]),
+        ({}, {"startDate": "s3cret"}, [unknown("startDate", " Did you mean start_date?")]),
+        ({}, {"unheard-of": "s3cret"}, [unknown("unheard-of")]),
+        (
+            {"start_date": "s3cret"},
+            {},
+            [unknown("provider.start_date", " It belongs beside provider, not in it.")],
+        ),
+        (
+            {"strat_date": "s3cret"},
+            {},
+            [unknown("provider.strat_date", " Did you mean start_date?")],
+        ),
+        (
+            {"api_key": "s3cret"},
+            {},
+            [unknown("provider.api_key", " It belongs in provider.credentials.")],
+        ),
+        (
+            {"apikey": "s3cret"},
+            {},
+            [unknown("provider.apikey", " Did you mean provider.credentials.api_key?")],
+        ),
+        (
+            {"credentials": {**KEY, "num_workers": 8, "base_url": "s3cret"}},
+            {},
+            [
+                unknown(
+                    "provider.credentials.num_workers", " It belongs beside provider, not in it."
+                ),
+                unknown("provider.credentials.base_url", " It belongs in provider."),
+            ],
+        ),
+        ({}, {"credentials": "s3cret"}, [unknown("credentials", " It belongs in provider.")]),
+        ({"calendar_ids": ["s3cret"]}, {}, [unknown("provider.calendar_ids")]),
+        (
+            {"credentials": {**KEY, "client_id": "s3cret"}},
+            {},
+            [unknown("provider.credentials.client_id")],
+        ),
+        ({}, {"a\u2028b": "s3cret"}, [unknown("a\u2028b")]),
+        ({}, {"\ud800": "s3cret"}, [unknown("?")]),
+        ({"__injected": 1, "credentials": {**KEY, "__other": 2}}, {"__airbyte": {}}, []),
+    ],
+)
+def test_a_setting_that_is_not_known_is_named_with_the_closest_one(box, provider, common, expected):
+    # Given a configuration with settings that nobody reads
+    box.salesloft.insert()
+    given = config(box, provider, **common)
+    for command in ("check", "discover"):
+        # When a command is given it
+        output = run_command([command, "--config", write_json(given)])
+        # Then it works as without them
+        assert output.exit_code == 0
+        assert "FAILED" not in str(output.messages)
+        # And the log names each, and never its value
+        assert warnings(output) == expected
+        assert "s3cret" not in str(output.messages)
+
+
+def test_a_setting_of_another_provider_is_named_with_every_command(box):
+    # Given the misspelled choice of calendars of HighLevel
+    box.highlevel.generate(count=5, calendars=2)
+    given = ACCOUNTS["highlevel"](box, 1).config()
+    given["provider"]["calender_ids"] = ["a"]
+    # When it is checked, discovered and read
+    path = write_json(given)
+    outputs = [run_command([command, "--config", path]) for command in ("check", "discover")]
+    outputs.append(read(given, streams=["highlevel_calendars"]))
+    # Then each says so once
+    expected = unknown("provider.calender_ids", " Did you mean provider.calendar_ids?")
+    assert [warnings(output) for output in outputs] == [[expected]] * 3
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            {"provider": {"nmae": "salesloft"}},
+            [unknown("provider.nmae", " Did you mean provider.name?")],
+        ),
+        (
+            {"provider": {"name": "salesloft", "credentials": {"auth_typ": "api_key"}}},
+            [
+                unknown(
+                    "provider.credentials.auth_typ",
+                    " Did you mean provider.credentials.auth_type?",
+                )
+            ],
+        ),
+        (
+            {"provider": "salesloft", "api_key": "s3cret", "event_ids": []},
+            [
+                unknown("api_key", " It belongs in provider.credentials."),
+                unknown("event_ids", " It belongs in provider."),
+            ],
+        ),
+        (
+            {"provider": {"name": "salesloft", "api_key": "s3cret"}},
+            [unknown("provider.api_key", " It belongs in provider.credentials.")],
+        ),
+    ],
+)
+def test_settings_are_also_named_when_the_configuration_is_refused(value, expected):
+    output = check(value)
+    assert refusal(output)
+    assert warnings(output) == expected
+
+
+def test_every_setting_of_every_form_is_known(box):
+    # Given each provider's options with every field that its form has
+    form = spec()["connection_specification"]
+    for option in form["properties"]["provider"]["oneOf"]:
+        fields = option["properties"]
+        for way in fields.get("credentials", {}).get("oneOf", [{"properties": {}}]):
+            credentials = {
+                name: field.get("const", "x") for name, field in way["properties"].items()
+            }
+            provider = dict.fromkeys(fields, "x") | {"name": fields["name"]["const"]}
+            if credentials:
+                provider["credentials"] = credentials
+            # When all are filled in
+            given = dict.fromkeys(form["properties"], "x") | {"provider": provider}
+            # Then none is unknown
+            assert list(unknown_settings(given, form)) == []
 
 
 def test_a_refusal_holds_no_value_that_may_be_a_secret(box):
@@ -98,7 +332,7 @@ def test_a_refusal_holds_no_value_that_may_be_a_secret(box):
     [
         {"start_date": "2024-01-01T00:00:00Z"},
         {"start_date": "2024-01-01T00:00:00.123456+02:00"},
-        {"num_workers": 1},
+        {"num_workers": 2},
         {"num_workers": 40},
         {"unknown": "is ignored"},
     ],
@@ -107,6 +341,20 @@ def test_what_the_form_allows_is_accepted(box, common):
     box.salesloft.insert()
     output = check(config(box, **common))
     assert output.of("CONNECTION_STATUS")[0]["connectionStatus"]["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("name", ["close", "expoplatform", "highlevel", "salesloft"])
+@pytest.mark.parametrize("workers", [None, 2, 5, 40])
+def test_as_many_workers_are_used_as_the_configuration_says(box, name, workers):
+    # Given a number of workers, or none, which means the provider's default
+    config = ACCOUNTS[name](box, 1).config()
+    if workers is not None:
+        config["num_workers"] = workers
+    # When the source is made
+    source = SourceMeetings(config=config)
+    # Then it has so many
+    default = 3 if name == "expoplatform" else 8
+    assert source._concurrent_source._threadpool._threadpool._max_workers == (workers or default)
 
 
 def test_the_form_hides_every_secret_and_every_url_for_tests():

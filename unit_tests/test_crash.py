@@ -8,15 +8,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from random import Random
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from source_meetings.source import SourceMeetings
+from unit_tests import processes
 from unit_tests.accounts import ACCOUNTS, Account
 from unit_tests.harness import Json, Output, Table, catalog, write_json
 from unit_tests.processes import read_in_a_process
@@ -56,11 +61,12 @@ class Destination:
             lines = chance.randint(1, most_lines)
             output = read_in_a_process(account.config(), self.configured, self.state, lines)
         else:
-            kills = []
+            # Requests of a process that was killed before may arrive until this one has started.
+            started: Future[Any] = Future()
 
             def at_a_request() -> None:
                 account.change()
-                kills[0]()
+                started.result(timeout=60).kill()
 
             box = account.box
             box.after(f"/{account.name}/", chance.randint(1, most_requests), at_a_request)
@@ -68,7 +74,7 @@ class Destination:
                 account.config(),
                 self.configured,
                 self.state,
-                started=lambda process: kills.append(process.kill),
+                started=started.set_result,
             )
             box._after.clear()
         self.keep(output)
@@ -102,6 +108,29 @@ def test_a_sync_that_is_killed_at_any_moment_is_resumed_and_loses_nothing(box, n
         found = account.differences(destination.table)
         assert not any(found.values()), f"{found}; CRASH_SEED={SEED}"
     assert kills >= 3
+
+
+def test_a_late_request_of_a_killed_process_kills_the_next_one_once_that_has_started(
+    box, monkeypatch
+):
+    # Given an account, and a request that arrives before the process that is to be killed has begun
+    account = ACCOUNTS["salesloft"](box, 1)
+    account.generate(10)
+    destination = Destination(account, "salesloft_meetings")
+
+    def read_after_a_late_request(*arguments: Any, **options: Any) -> Output:
+        url = urlsplit(box.url)
+        with socket.create_connection((url.hostname, url.port)) as connection:
+            connection.sendall(b"GET /salesloft/v2/meetings HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            while not box.requests:
+                time.sleep(0.01)
+            return processes.read_in_a_process(*arguments, **options)
+
+    monkeypatch.setattr("unit_tests.test_crash.read_in_a_process", read_after_a_late_request)
+    # When a sync is to be killed at its first request
+    killed = destination.killed_sync(Random(1), most_lines=1, most_requests=1)
+    # Then it is killed, and the hook in the sandbox does not fail (which would fail the fixture)
+    assert killed
 
 
 @pytest.mark.parametrize(

@@ -104,3 +104,12 @@ def test_the_type_hints_of_every_component_resolve_as_the_cdk_asks_for_them() ->
     # When / Then
     for component in classes:
         typing.get_type_hints(component)
+
+
+def test_the_tests_can_be_run_without_xdist():
+    # Given tests that xdist is told to give to one worker
+    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "--collect-only"]
+    # When they are collected without it
+    found = run([*command, "integration_tests"], ROOT)
+    # Then they are found
+    assert "test_dbt.py::" in found and "test_image.py::" in found

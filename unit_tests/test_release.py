@@ -15,7 +15,7 @@ import yaml
 
 from source_meetings import __version__
 from source_meetings.source import manifest_of, providers, spec
-from unit_tests.harness import CURSORS, KEYS
+from unit_tests.harness import CURSORS, KEYS, run_command
 
 ROOT = Path(__file__).parent.parent
 METADATA: dict[str, Any] = yaml.safe_load((ROOT / "metadata.yaml").read_text())["data"]
@@ -49,6 +49,11 @@ def test_one_release_date_is_named_everywhere():
         "docs/meetings.md": found(r"^\| \d+\.\d+\.\d+ \| (\S+)", "docs/meetings.md"),
     }
     assert dates == dict.fromkeys(dates, METADATA["releaseDate"])
+
+
+def test_the_specification_links_the_documentation_that_the_metadata_name():
+    (message,) = run_command(["spec"]).of("SPEC")
+    assert message["spec"]["documentationUrl"] == METADATA["documentationUrl"]
 
 
 def test_one_name_and_one_base_image_are_named_everywhere():
@@ -151,10 +156,11 @@ MESSAGE_MAKERS = {
     "UnknownShape",
     "UnreadableWindow",
     "_config_error",
-    "_refusal",
+    "_malformed",
+    "config_error",
     "warning",
 }
-MESSAGE_NAMES = {"message", "words", "problem", "cure"}
+MESSAGE_NAMES = {"message", "words", "problem", "cure", "_FORMS"}
 
 
 def fragments(node: ast.AST) -> Iterator[str]:

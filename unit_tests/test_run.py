@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
-from unit_tests.harness import Json, read, run_command, write_json
+from unit_tests.harness import Json, Output, read, run_command, write_json
 
 ROOT = Path(__file__).parents[1]
 STREAM = "salesloft_meetings"
@@ -61,11 +61,11 @@ def test_every_field_of_a_meeting_is_described_and_fits(box):
         assert set(row) <= set(schema["properties"])
 
 
-def test_a_stream_that_the_provider_lacks_is_refused_before_any_request(box):
+def test_a_stream_that_the_provider_does_not_have_is_refused_before_any_request(box):
     output = read(config(box), configured=catalog(STREAM, "close_meetings"))
     assert output.exit_code == 1
     assert output.errors[0]["failure_type"] == "config_error"
-    assert "close_meetings is no stream of provider salesloft" in output.errors[0]["message"]
+    assert "close_meetings is not a stream of provider salesloft" in output.errors[0]["message"]
     assert box.requests == []
 
 
@@ -113,6 +113,59 @@ def test_a_configuration_file_that_is_none_is_a_config_error(tmp_path, text):
     assert output.exit_code == 1
     assert output.errors[0]["failure_type"] == "config_error"
     assert str(path) in output.errors[0]["message"]
+
+
+# ------------------------------------------------------------------ usage and stack traces
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[Path(sys.executable).parent / "source-meetings"], [sys.executable, "-m", "source_meetings"]],
+    ids=["console script", "module"],
+)
+def test_without_a_command_the_usage_is_printed(command):
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("usage: ")
+    assert all(name in done.stderr for name in ("spec", "check", "discover", "read"))
+    assert "Traceback" not in done.stderr
+
+
+def errors_of(box: Sandbox, case: str) -> Output:
+    """A command that fails in one of the places where a command can fail."""
+    if case == "configuration":
+        return run_command(["discover", "--config", write_json({})])
+    if case == "catalog":
+        return read(config(box), configured=catalog("nothing"))
+    box.salesloft.generate(count=250)
+    box.fault("/meetings", 2, 99, kind="status", status=403)
+    return read(config(box))
+
+
+@pytest.mark.parametrize("case", ["configuration", "catalog", "refused"])
+def test_an_error_that_the_user_can_fix_has_no_stack_trace(box, case):
+    output = errors_of(box, case)
+    assert output.exit_code == 1
+    (error,) = output.errors
+    assert error["failure_type"] == "config_error"
+    assert "stack_trace" not in error
+    assert "Traceback" not in str(output.messages)
+
+
+def test_an_error_of_the_connector_keeps_its_stack_trace(box, monkeypatch):
+    # Given a fault in the connector itself
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    box.salesloft.insert()
+    monkeypatch.setattr("source_meetings.sync.Sync.read_records", broken)
+    # When a stream is read
+    output = read(config(box))
+    # Then the error says where it is
+    (error,) = output.errors
+    assert error["failure_type"] == "system_error"
+    assert "ZeroDivisionError" in error["stack_trace"]
 
 
 # ------------------------------------------------------------------ check

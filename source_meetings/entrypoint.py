@@ -1,0 +1,79 @@
+"""The CDK's commands, without a temporary directory.
+
+``AirbyteEntrypoint.run`` (airbyte-cdk 7.39.1) makes a temporary directory for a cache of requests,
+which nothing here uses (``use_cache``), and has the source write the configuration into it, secrets
+included. A process that is killed, or whose output is no longer read, leaves both behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from airbyte_cdk.entrypoint import AirbyteEntrypoint
+from airbyte_cdk.logger import is_platform_debug_log_enabled
+from airbyte_cdk.models import (
+    AirbyteMessage,
+    AirbyteStateMessage,
+    ConfiguredAirbyteCatalog,
+    ConnectorSpecification,
+    Type,
+)
+
+from source_meetings.source import SourceMeetings
+
+
+class Entrypoint(AirbyteEntrypoint):
+    """Runs a command with inputs that have been read and checked, so no file is read again.
+
+    ``config`` may be None for ``spec`` only, ``catalog`` for every command but ``read``.
+    """
+
+    def __init__(
+        self,
+        source: SourceMeetings,
+        config: Mapping[str, Any] | None = None,
+        catalog: ConfiguredAirbyteCatalog | None = None,
+        state: list[AirbyteStateMessage] | None = None,
+    ) -> None:
+        super().__init__(source)
+        self._config = config or {}
+        self._catalog = catalog
+        self._state = state or []
+
+    def run(self, parsed_args: argparse.Namespace) -> Iterator[str]:
+        """Yield the messages of a command as lines, as the CDK's own ``run`` does.
+
+        Raises whatever the command raises, after the messages that were waiting to be printed.
+        """
+        self._set_log_level(debug=parsed_args.debug or is_platform_debug_log_enabled())
+        specification = self.source.spec(self.logger)
+        try:
+            for message in self._messages(parsed_args.command, specification):
+                yield self.airbyte_message_to_string(message)
+        finally:
+            for message in self._emit_queued_messages(self.source):
+                yield self.airbyte_message_to_string(message)
+
+    def _set_log_level(self, debug: bool) -> None:
+        if debug:
+            logging.getLogger("airbyte").setLevel(logging.DEBUG)
+            self.logger.setLevel(logging.DEBUG)
+            self.logger.debug("Debug logs enabled")
+        else:
+            self.logger.setLevel(logging.INFO)
+
+    def _messages(
+        self, command: str, specification: ConnectorSpecification
+    ) -> Iterator[AirbyteMessage]:
+        yield from self._emit_queued_messages(self.source)
+        if command == "spec":
+            yield AirbyteMessage(type=Type.SPEC, spec=specification)
+        elif command == "check":
+            yield from self.check(specification, self._config)
+        elif command == "discover":
+            yield from self.discover(specification, self._config)
+        else:
+            yield from self.read(specification, self._config, self._catalog, self._state)
