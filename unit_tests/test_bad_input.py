@@ -293,6 +293,13 @@ def test_a_catalog_that_cannot_be_read_is_refused_by_file_and_field(box, tmp_pat
     assert box.requests == []
 
 
+def test_a_catalog_that_the_protocol_does_not_know_is_refused_by_file(box, tmp_path):
+    path = tmp_path / "catalog.json"
+    path.write_text(json.dumps(configured(STREAM, destination_sync_mode="sometimes")))
+    message = refusal(read_file(box, path, "catalog"))
+    assert message == f"The catalog {path} does not have the form of the Airbyte protocol."
+
+
 @pytest.mark.parametrize("form", ["message", "catalog", "first stream"])
 def test_a_discovered_catalog_is_refused_with_how_to_make_a_configured_one(box, tmp_path, form):
     # Given what discover prints, or the catalog in it, or the list of some of its streams

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
-from airbyte_cdk.models import AirbyteStateMessageSerializer, ConfiguredAirbyteCatalogSerializer
+from airbyte_cdk.models import (
+    AirbyteLogMessage,
+    AirbyteMessage,
+    AirbyteStateMessageSerializer,
+    ConfiguredAirbyteCatalogSerializer,
+    Level,
+)
+from airbyte_cdk.models import Type as MessageType
+from airbyte_cdk.sources.message import InMemoryMessageRepository
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from sandbox import Sandbox
@@ -137,6 +145,24 @@ def test_a_stream_is_read_as_by_the_cdk(box, status):
     assert ours == cdk
     types = {message["type"] for message in ours["messages"]}
     assert types >= ({"TRACE", "raised"} if status else {"RECORD", "STATE"})
+
+
+def test_messages_that_wait_are_printed_before_an_error_as_by_the_cdk(box, monkeypatch):
+    # Given a source with a queue of messages, and a command that fails while one waits in it
+    queue = InMemoryMessageRepository()
+
+    def discover(*_: object) -> None:
+        log = AirbyteLogMessage(level=Level.WARN, message="waits")
+        queue.emit_message(AirbyteMessage(type=MessageType.LOG, log=log))
+        raise AirbyteTracedException("fails")
+
+    monkeypatch.setattr(SourceMeetings, "message_repository", queue, raising=False)
+    monkeypatch.setattr(SourceMeetings, "discover", discover)
+    # When the CDK's entry point and ours run it
+    cdk, ours = (run("discover", config(box), ours) for ours in (False, True))
+    # Then both print the message first
+    assert ours == cdk
+    assert [message["type"] for message in ours["messages"]] == ["LOG", "raised"]
 
 
 def test_the_debug_level_of_the_platform_is_heeded_as_by_the_cdk(box, monkeypatch):

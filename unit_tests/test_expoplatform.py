@@ -918,7 +918,7 @@ def test_what_passes_is_tried_again(box, fault, times):
     ("changes", "field"),
     [
         ({"event_ids": []}, "provider.event_ids"),
-        ({"event_ids": ["101"]}, "provider.event_ids.0"),
+        ({"event_ids": ["101"]}, "entry 1 of provider.event_ids"),
         ({"event_ids": [1, 1]}, "provider.event_ids"),
         ({"api_key": "SECRET KEY"}, "provider.api_key"),
         ({"base_url": "http://api.example.com"}, "provider.base_url"),
