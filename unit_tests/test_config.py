@@ -152,10 +152,8 @@ EXPO_FORM = (
         ),
         ({"name": "highlevel", "credentials": TOKEN}, "provider is missing 'location_id'."),
         (
-            {"name": "close", "credentials": KEY, "calendar_events": [{"evnt": "a", "event": "b"}]},
-            "entry 1 of provider.calendar_events has an unknown property 'evnt'; choose from "
-            "'event', 'provider_calendar_id', 'provider_calendar_type', 'starts_at', "
-            "'starts_at__gte', 'starts_at__lt'.",
+            {"name": "close", "credentials": KEY, "calendar_events": [{"event": "b"}]},
+            "entry 1 of provider.calendar_events must be a string.",
         ),
         (
             {**EXPO, "event_ids": [101, 0]},
