@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pendulum
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # no state and no start date is older
+UTC = timezone.utc
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # no state and no start date is older
 
 
 def parse(value: Any) -> datetime:
@@ -77,3 +78,14 @@ def server_time(headers: Mapping[str, str]) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(
         timezone.utc
     )
+
+
+def millis(moment: datetime) -> int:
+    """Return the moment in epoch milliseconds."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def millis_or_none(value: Any) -> int | None:
+    """Return the moment that a text names in epoch milliseconds, or None if it names none."""
+    moment = parse_or_none(value)
+    return None if moment is None else millis(moment)

@@ -10,13 +10,13 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 import orjson
 
-Json = dict[str, Any]
+from source_meetings.sync.reading import Row, State
 
 _BYTES = 6
 _MOST_DIGESTS = 5_000  # about; eight characters each
@@ -56,7 +56,7 @@ class SeenRow(NamedTuple):
     id: str
     at: datetime | None
     version: bytes
-    row: Json
+    row: Row
 
     @property
     def place(self) -> tuple[datetime, str]:
@@ -89,7 +89,7 @@ class SeenRows:
         """Forget a row."""
         self._rows.pop(row.id, None)
 
-    def state(self) -> Json:
+    def state(self) -> State:
         """Return what to save: digests of the rows, or of blocks of them."""
         rows_each = max(1, -(-len(self._rows) // _MOST_DIGESTS))
         digests: list[bytes] = []
@@ -135,3 +135,23 @@ class ChangedSince:
         if not block or _block([row.version for row in block]) in self._digests:
             return []
         return block
+
+
+class Emitted:
+    """The latest versions of the rows that a sync has emitted, where its pages overlap.
+
+    At most ``limit`` rows are remembered: to emit a row twice does no harm.
+    """
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self._limit = limit
+        self._versions: dict[Hashable, bytes] = {}
+
+    def add(self, key: Hashable, version: bytes) -> bool:
+        """Return whether this version of a row was not emitted yet, and remember it."""
+        if self._versions.get(key) == version:
+            return False
+        if len(self._versions) >= self._limit:
+            self._versions.clear()
+        self._versions[key] = version
+        return True

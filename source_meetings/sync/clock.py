@@ -1,0 +1,47 @@
+"""Which timestamps can be trusted: a provider's own clock decides, never this machine's.
+
+The clock is the ``Date`` header of an answer. It leaves out the fraction of a second, so the real
+time is less than a second later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from source_meetings import timestamps
+
+_FRACTION = timedelta(seconds=1)
+_FAR_AHEAD = timedelta(days=1)
+
+
+def reached(moments: Iterable[datetime | None], clock: datetime) -> list[datetime]:
+    """Return the moments that are not in the provider's future.
+
+    A row can carry any timestamp. One from the future must not become a watermark, because every
+    change until then would be missed.
+    """
+    return [moment for moment in moments if moment is not None and moment < clock + _FRACTION]
+
+
+def clamped(moment: datetime, clock: datetime) -> datetime:
+    """Return the moment, or the latest one that is not in the provider's future."""
+    return min(moment, clock + _FRACTION)
+
+
+def is_ahead(moment: datetime, clock: datetime) -> bool:
+    """Return whether a saved moment is so far in the provider's future that it cannot be true.
+
+    Clocks that differ by minutes are common; a day is no such difference.
+    """
+    return moment > clock + _FAR_AHEAD
+
+
+def ahead_in_words(provider: str, clock: datetime, part: str = "") -> str:
+    """Return what to say of a saved state that is ahead of a provider's clock.
+
+    ``part`` names what the state is of, if it is not the whole stream's ("event 7").
+    """
+    whose = f" of {part}" if part else ""
+    words = f"the saved state{whose} is ahead of {provider}'s clock ({timestamps.iso(clock)});"
+    return f"{words} reading {part or 'everything'} again."

@@ -1,0 +1,74 @@
+"""Which timestamps can be trusted, by the provider's own clock."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from source_meetings.sync.clock import ahead_in_words, clamped, is_ahead, reached
+from unit_tests.logic.fakes import NOW, at
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+def test_a_moment_within_the_second_of_the_clock_has_been_reached() -> None:
+    # Given the Date header, which leaves out the fraction of a second
+    moments = [at(days=-9), NOW, at(seconds=1) - MICROSECOND, at(seconds=1), at(days=9)]
+    # Then what may be that fraction is not the future, and the next second is
+    assert reached(moments, NOW) == moments[:3]
+
+
+def test_rows_without_a_moment_are_left_out() -> None:
+    assert reached([None, NOW, None], NOW) == [NOW]
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        (at(days=-9), at(days=-9)),
+        (NOW, NOW),
+        (at(seconds=1), at(seconds=1)),
+        (at(seconds=1) + MICROSECOND, at(seconds=1)),
+        (at(days=9), at(seconds=1)),
+    ],
+)
+def test_a_moment_from_the_future_becomes_the_end_of_the_clocks_second(
+    moment: datetime, expected: datetime
+) -> None:
+    assert clamped(moment, NOW) == expected
+
+
+@given(st.floats(-1e6, 1e6).map(lambda seconds: at(seconds=seconds)))
+def test_a_moment_that_was_reached_is_never_clamped(moment: datetime) -> None:
+    if reached([moment], NOW):
+        assert clamped(moment, NOW) == moment
+
+
+@pytest.mark.parametrize(
+    ("moment", "ahead"),
+    [
+        (NOW, False),
+        (at(hours=23), False),
+        (at(days=1), False),
+        (at(days=1) + MICROSECOND, True),
+        (at(days=-30), False),
+    ],
+)
+def test_a_state_is_ahead_when_it_is_more_than_a_day_in_the_future(
+    moment: datetime, ahead: bool
+) -> None:
+    assert is_ahead(moment, NOW) is ahead
+
+
+def test_what_is_said_of_a_state_that_is_ahead_names_the_clock_and_what_is_read() -> None:
+    assert ahead_in_words("Acme", NOW) == (
+        "the saved state is ahead of Acme's clock (2026-06-01T12:00:00.000000Z); reading "
+        "everything again."
+    )
+    assert ahead_in_words("Acme", NOW, "event 7") == (
+        "the saved state of event 7 is ahead of Acme's clock (2026-06-01T12:00:00.000000Z); "
+        "reading event 7 again."
+    )

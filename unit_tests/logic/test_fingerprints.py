@@ -1,0 +1,219 @@
+"""Rows that were seen before are recognized, in a state that stays small."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from source_meetings.sync import fingerprints
+from source_meetings.sync.fingerprints import (
+    ChangedSince,
+    Emitted,
+    SeenRow,
+    SeenRows,
+    digest,
+    pack,
+    unpack,
+)
+
+START = datetime(2026, 6, 1, tzinfo=timezone.utc)
+
+
+def row(number: int, version: int = 0) -> SeenRow:
+    at = START + timedelta(minutes=10 * number)
+    return SeenRow(f"id{number}", at, digest([number, version]), {"id": f"id{number}"})
+
+
+def saved(rows: list[SeenRow]) -> Any:
+    seen = SeenRows()
+    for one in rows:
+        seen.add(one)
+    return json.loads(json.dumps(seen.state()))  # as it comes back from a state file
+
+
+def picked(state: object, rows: list[SeenRow], page_size: int = 7) -> set[str]:
+    changed = ChangedSince(state)
+    found: list[SeenRow] = []
+    for at in range(0, len(rows), page_size):
+        found += changed.pick(rows[at : at + page_size])
+    return {one.id for one in found + changed.rest()}
+
+
+# -- digests --------------------------------------------------------------------------------------
+
+
+def test_the_order_of_keys_does_not_change_a_digest_and_a_value_does() -> None:
+    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})
+    assert len(digest({"a": 1})) == 6
+
+
+def test_values_that_the_fast_library_refuses_have_digests_too() -> None:
+    # An integer beyond 64 bits, and what is nested deeper than it goes
+    deep: Any = 1
+    for _ in range(300):
+        deep = [deep]
+    assert digest({"a": 2**80, "b": 1}) == digest({"b": 1, "a": 2**80})
+    assert digest({"a": 2**80}) != digest({"a": 2**80 + 1})
+    assert digest([deep]) != digest(deep)
+
+
+def test_a_digest_is_the_same_in_every_process() -> None:
+    # Digests are saved, so they may not depend on Python's hash seed.
+    assert digest({"id": 1, "title": "ä"}).hex() == "94ed8ef1b035"
+
+
+@given(st.frozensets(st.binary(min_size=6, max_size=6)))
+def test_packed_digests_come_back(digests: frozenset[bytes]) -> None:
+    assert unpack(pack(digests)) == digests
+
+
+@pytest.mark.parametrize("text", [None, 7, "", "no base64!", ["AAAA"], {}])
+def test_anything_else_in_a_state_holds_no_digests(text: Any) -> None:
+    assert unpack(text) == frozenset()
+
+
+def test_equal_sets_of_digests_are_packed_alike() -> None:
+    first, second = digest(1), digest(2)
+    assert pack([first, second]) == pack([second, first])
+    assert len(pack([first, second])) == 16
+
+
+# -- rows of a window -----------------------------------------------------------------------------
+
+
+def test_of_a_row_that_was_seen_twice_the_latest_version_counts() -> None:
+    state = saved([row(1), row(2), row(1, version=1)])
+    assert picked(state, [row(1), row(2)]) == {"id1"}
+    assert picked(state, [row(1, version=1), row(2)]) == set()
+
+
+def test_a_row_that_is_forgotten_counts_as_new() -> None:
+    # Given two rows that were seen
+    seen = SeenRows()
+    for one in (row(1), row(2)):
+        seen.add(one)
+    # When one of them is forgotten
+    seen.discard(row(1))
+    seen.discard(row(3))  # which was never seen
+    # Then
+    assert picked(seen.state(), [row(1), row(2)]) == {"id1"}
+
+
+def test_rows_without_a_time_are_told_apart_too() -> None:
+    timeless = SeenRow("a", None, digest("a"), {"id": "a"})
+    other = SeenRow("b", None, digest("b"), {"id": "b"})
+    assert picked(saved([timeless]), [timeless, other]) == {"b"}
+
+
+@given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)), st.integers(1, 9))
+def test_few_rows_are_told_apart_one_by_one(
+    before: set[int], after: set[int], page_size: int
+) -> None:
+    # Given rows that were seen, and rows now: some are new, and every seventh has changed
+    state = saved([row(number) for number in sorted(before)])
+    now = [row(number, version=int(number % 7 == 3)) for number in sorted(after)]
+    # Then what is new or changed is picked, and nothing else
+    expected = {f"id{n}" for n in after if n not in before or n % 7 == 3}
+    assert picked(state, now, page_size) == expected
+
+
+@given(
+    st.integers(1, 400),
+    st.sets(st.integers(0, 399), max_size=4),
+    st.sets(st.integers(0, 399), max_size=4),
+    st.integers(1, 100),
+)
+def test_of_many_rows_every_change_is_picked_with_few_others(
+    count: int, edited: set[int], gone: set[int], page_size: int
+) -> None:
+    # Given more rows than there can be digests
+    with patch.object(fingerprints, "_MOST_DIGESTS", 20):
+        state = saved([row(number) for number in range(count)])
+        # When some are edited and some are gone
+        now = [row(n, version=int(n in edited)) for n in range(count) if n not in gone]
+        found = picked(state, now, page_size)
+    # Then all edits are picked, and of the others only those that share a digest with a change
+    present = {f"id{n}" for n in edited if n < count and n not in gone}
+    assert present <= found
+    changes = len({n for n in edited | gone if n < count})
+    if not changes:
+        assert found == set()
+    assert len(found) <= changes * 20 * state["rows_each"]
+
+
+def test_the_size_of_a_state_is_bounded_and_a_quiet_sync_picks_nothing() -> None:
+    for count in (10, 5_000, 5_001, 80_000):
+        rows = [row(number) for number in range(count)]
+        state = saved(rows)
+        assert len(json.dumps(state)) < 50_000
+        assert picked(state, rows, 100) == set()
+        # And one change brings few others
+        one = Random(count).randrange(count)
+        rows[one] = row(one, version=1)
+        found = picked(state, rows, 100)
+        assert f"id{one}" in found
+        assert len(found) <= 20 * state["rows_each"]
+
+
+def test_rows_may_have_any_order_on_their_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given rows of which several share a digest
+    monkeypatch.setattr(fingerprints, "_MOST_DIGESTS", 20)
+    rows = [row(number) for number in range(100)]
+    state = saved(rows)
+    assert state["rows_each"] == 5
+    # When each page lists them the other way round
+    pages = [rows[at : at + 10][::-1] for at in range(0, 100, 10)]
+    changed = ChangedSince(state)
+    # Then none counts as changed
+    assert [changed.pick(page) for page in pages] == [[]] * 10
+    assert changed.rest() == []
+
+
+def test_a_window_that_moves_on_brings_no_more_than_the_rows_at_its_edges() -> None:
+    # Given a window of 20,000 rows
+    state = saved([row(number) for number in range(20_000)])
+    # When the next one begins and ends a little later
+    found = picked(state, [row(number) for number in range(500, 20_500)], 100)
+    # Then the new rows are picked, and few others
+    assert {f"id{n}" for n in range(20_000, 20_500)} <= found
+    assert len(found) <= 500 + 200
+
+
+@pytest.mark.parametrize(
+    "state", [None, 7, "", [], {"rows_each": "x"}, {"digests": 7}, {"rows_each": 0}]
+)
+def test_a_state_that_is_none_makes_every_row_count_as_changed(state: Any) -> None:
+    assert picked(state, [row(1), row(2)]) == {"id1", "id2"}
+
+
+# -- rows of one sync -----------------------------------------------------------------------------
+
+
+def test_each_version_of_a_row_is_emitted_once() -> None:
+    emitted = Emitted()
+    assert emitted.add("a", b"first")
+    assert not emitted.add("a", b"first")
+    # Another version, and another row with the same one, are new
+    assert emitted.add("a", b"second")
+    assert emitted.add("b", b"second")
+    # And so is a version that comes back, because the table holds the one in between
+    assert emitted.add("a", b"first")
+
+
+def test_of_more_rows_than_are_remembered_some_are_emitted_twice_and_none_is_left_out() -> None:
+    # Given room for two rows
+    emitted = Emitted(limit=2)
+    first = [emitted.add(key, b"v") for key in "abc"]
+    # When they come again
+    again = [emitted.add(key, b"v") for key in "cba"]
+    # Then those that were forgotten count as new
+    assert first == [True, True, True]
+    assert again == [False, True, True]
