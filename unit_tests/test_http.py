@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from sandbox import Sandbox
 from source_meetings import timestamps
-from source_meetings.http import parse_json
-from source_meetings.waits import retry_after_seconds
+from source_meetings.transport.parsing import parse_json
+from source_meetings.transport.waits import retry_after_seconds
 from unit_tests.harness import Json, Output, read
 from unit_tests.wire import Wire, dripping, parts, replaced
 
@@ -41,7 +41,7 @@ def waits(output: Output) -> list[float]:
     return [float(line.split("Trying again in ")[1].split(" ")[0]) for line in lines]
 
 
-# ------------------------------------------------------------------ bodies
+# -- bodies ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_unusual_values_are_read_as_they_are_but_for_half_characters(text, value
     assert parse_json(text) == value
 
 
-# ------------------------------------------------------------------ waiting
+# -- waiting --------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 10**6))
@@ -97,9 +97,12 @@ def test_anything_else_in_retry_after_is_harmless(text):
 
 
 def test_without_retry_after_the_waits_grow_and_differ(box, patient):
+    # Given an outage that does not say how long it lasts
     box.salesloft.insert()
     box.fault(LIST, times=2, kind="status", status=503)
+    # When
     output = read(config(box), debug=True)
+    # Then
     assert output.exit_code == 0
     first, second = waits(output)
     assert 1 <= first <= 1.5
@@ -107,32 +110,41 @@ def test_without_retry_after_the_waits_grow_and_differ(box, patient):
 
 
 def test_retry_after_is_honoured(box):
+    # Given an outage of two seconds
     box.salesloft.insert()
     box.fault(LIST, kind="status", status=503, headers={"Retry-After": "2"})
+    # When
     output = read(config(box))
+    # Then it is waited for
     assert output.exit_code == 0
     (wait,) = waits(output)
     assert 2 <= wait <= 2.5
 
 
 def test_a_wait_beyond_patience_ends_the_sync_at_once_with_a_transient_error(box):
+    # Given a limit that is renewed in a day
     box.salesloft.insert()
     box.fault(LIST, kind="status", status=429, headers={"Retry-After": "86400"})
+    # When
     output = read(config(box))
+    # Then
     assert output.exit_code == 1
     assert output.errors[0]["failure_type"] == "transient_error"
     assert len(box.requests) == 1
 
 
-# ------------------------------------------------------------------ redirects
+# -- redirects ------------------------------------------------------------------------------------
 
 
 def test_a_redirect_to_another_host_is_not_followed(box):
+    # Given a redirect to another host
     box.salesloft.insert()
     with Sandbox() as other:
         location = f"{other.url}/salesloft/v2/meetings"
         box.fault(LIST, times=99, kind="redirect", location=location)
+        # When
         output = read(config(box))
+        # Then no request reaches that host, and the sync says why
         assert other.requests == []
     assert output.exit_code == 1
     assert output.errors[0]["failure_type"] == "config_error"
@@ -140,10 +152,13 @@ def test_a_redirect_to_another_host_is_not_followed(box):
 
 
 def test_a_redirect_on_the_same_host_is_followed_with_the_credentials(box):
+    # Given a redirect to another path
     box.salesloft.insert()
     location = f"{LIST}.json?page=1&per_page=100&sort_by=updated_at&sort_direction=DESC"
     box.fault(LIST, kind="redirect", location=location)
+    # When
     output = read(config(box))
+    # Then
     assert output.exit_code == 0
     assert len(output.records()) == 1
     assert {request.headers["authorization"] for request in box.requests} == {"Bearer ak_sandbox"}
@@ -157,21 +172,24 @@ def test_redirects_without_end_stop_the_stream(box):
     assert len(box.requests) < 10
 
 
-# ------------------------------------------------------------------ records
+# -- records --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", [None, "text", {"title": "no id"}, {"id": None}, {"id": ""}])
 def test_a_record_that_cannot_be_stored_stops_the_stream_rather_than_being_left_out(box, row):
+    # Given a row that no destination can store
     stamps = dict.fromkeys(("created_at", "updated_at"), "2026-01-01T00:00:00.000000Z")
     row = {**row, **stamps} if isinstance(row, dict) else row
     box.fault(LIST, times=99, kind="body", body={"data": [row], "metadata": {}})
+    # When
     output = read(config(box))
+    # Then
     assert output.exit_code == 1
     assert output.statuses == {"salesloft_meetings": "INCOMPLETE"}
     assert output.records() == []
 
 
-# ------------------------------------------------------------------ on the wire
+# -- on the wire ----------------------------------------------------------------------------------
 
 
 def cut_chunks(connection: socket.socket, answer: bytes) -> None:
@@ -284,19 +302,25 @@ def test_an_answer_that_drips_is_given_up_as_a_whole_and_one_that_is_slow_is_not
 
 
 def test_a_server_that_is_started_again_is_waited_for(box):
+    # Given a server that is away for half a second
     box.salesloft.generate(count=250, seed=7)
     with Wire(box) as wire:
         box.after(LIST, 1, lambda: wire.restart_after(0.5))
+        # When
         output = read(through(wire, box))
+    # Then nothing is missing
     assert output.exit_code == 0, output.errors
     assert {row["id"] for row in output.records()} == set(box.salesloft.meetings)
     assert waits(output)
 
 
 def test_a_server_that_is_gone_ends_the_stream_in_words_that_name_it(box):
+    # Given an address where nobody listens
     gone = config(box)
     gone["provider"]["base_url"] = "http://127.0.0.1:9/v2"
+    # When
     output = read(gone)
+    # Then
     (error,) = output.errors
     assert error["failure_type"] == "transient_error"
     assert (
@@ -306,7 +330,7 @@ def test_a_server_that_is_gone_ends_the_stream_in_words_that_name_it(box):
     assert "run the sync again later" in error["message"]
 
 
-# ------------------------------------------------------------------ what is waited for
+# -- what is waited for ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -322,19 +346,25 @@ def test_a_server_that_is_gone_ends_the_stream_in_words_that_name_it(box):
         ("Mon, 99 Jun 2026 00:00:00 GMT", 0, 0.1),
     ],
 )
-def test_retry_after_in_every_form(box, value, least, most):
+def test_retry_after_is_honoured_or_harmless_in_every_form(box, value, least, most):
+    # Given an outage with this header
     box.salesloft.insert()
     box.fault(LIST, kind="status", status=503, headers={"Retry-After": value})
+    # When
     output = read(config(box))
+    # Then
     assert output.exit_code == 0
     (wait,) = waits(output)
     assert least <= wait <= most
 
 
 def test_a_provider_that_keeps_asking_for_no_wait_is_given_more_and_more_time(box):
+    # Given six refusals that ask for no wait
     box.salesloft.insert()
     box.fault(LIST, times=6, kind="status", status=429, headers={"Retry-After": "0"})
+    # When
     output = read(config(box), debug=True)
+    # Then
     assert output.exit_code == 0, output.errors
     between = waits(output)
     assert len(between) == 6
@@ -352,17 +382,20 @@ def test_what_is_waited_for_is_said_once_and_not_by_each_worker(box):
 
 @pytest.mark.parametrize("status", [400, 402, 406, 410, 418, 451])
 def test_a_refusal_is_not_repeated_and_shows_no_body(box, status):
+    # Given a refusal with a long body
     box.salesloft.insert()
     body = "<html>" + "long body " * 1000
     box.fault(LIST, times=9, kind="status", status=status, body=body)
+    # When
     output = read(config(box))
+    # Then
     (error,) = output.errors
     assert len(box.requests) == 1
     assert "long body" not in error["message"]
     assert len(error["internal_message"]) < 500
 
 
-# ------------------------------------------------------------------ streams that fail
+# -- streams that fail ----------------------------------------------------------------------------
 
 
 def test_a_stream_fails_once_and_leaves_the_slices_that_have_not_begun_to_the_next_sync(box):

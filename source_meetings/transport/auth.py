@@ -1,4 +1,4 @@
-"""How a request proves who sends it, and where renewed OAuth tokens are kept.
+"""How a request proves who sends it.
 
 The CDK's authenticators are not used for two reasons, both measured with airbyte-cdk 7.39.1: they
 evaluate credentials as Python literals (``1_000`` is sent as ``1000``), and they announce a rotated
@@ -8,109 +8,33 @@ refresh token without ever storing it, so that a second run by hand starts with 
 # No "from __future__ import annotations" here: Python 3.10 cannot resolve a quoted InitVar, and the
 # CDK asks every component for its type hints.
 import base64
-import errno
 import json
-import logging
-import os
 import re
-import tempfile
-import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import requests
-from airbyte_cdk.config_observation import create_connector_config_control_message
-from airbyte_cdk.models import AirbyteMessageSerializer, FailureType
+from airbyte_cdk.models import FailureType
 from airbyte_cdk.sources.declarative.auth.declarative_authenticator import DeclarativeAuthenticator
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings import timestamps
-from source_meetings.output import write_line
-from source_meetings.waits import back_off_seconds, patience, retry_after_seconds
+from source_meetings.connection import LONGEST_RENEWAL_AHEAD, Connection
+from source_meetings.transport.waits import back_off_seconds, patience, retry_after_seconds
 
-LOGGER = logging.getLogger("airbyte.source_meetings")
-
-_REFRESH_AHEAD = timedelta(minutes=2)
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 30.0
 _TRANSIENT_ATTEMPTS = 4
 _TRANSIENT_STATUSES = (408, 425, 429)
 _LONGEST_WAIT_SECONDS = 60.0
+_MOST_RENEWALS = 5  # for one request
 _USUAL_LIFETIME = timedelta(hours=1)
 _LONGEST_LIFETIME = timedelta(days=3650).total_seconds()
-
-
-class ConnectionConfig(dict[str, Any]):
-    """The connection's configuration; the one place where renewed tokens are written.
-
-    ``path`` is the file the configuration was read from. It is written back when it is writable,
-    because nobody else stores a rotated token when the connector is run by hand.
-    """
-
-    def __init__(self, config: Mapping[str, Any], path: str | None = None) -> None:
-        super().__init__(json.loads(json.dumps(config)))
-        self.path = Path(path) if path else None
-        self.lock = threading.RLock()
-        self.accepted: set[str] = set()  # values of the header that were answered well
-        self.renew_ahead = _REFRESH_AHEAD
-        self.failure: tuple[float, AirbyteTracedException] | None = None  # of the last renewal
-
-    @property
-    def credentials(self) -> dict[str, Any]:
-        """The ``provider.credentials`` object, live."""
-        credentials: dict[str, Any] = self["provider"]["credentials"]
-        return credentials
-
-    def store_tokens(self, tokens: Mapping[str, Any]) -> None:
-        """Keep renewed tokens: in memory, in a CONTROL message at once, and in the file."""
-        self.credentials.update(tokens)
-        for secret in (tokens.get("access_token"), tokens.get("refresh_token")):
-            hide(str(secret))
-        message = create_connector_config_control_message(dict(self))
-        # Printed, not queued: whoever reads us must have the token even if we are killed next.
-        write_line(json.dumps(AirbyteMessageSerializer.dump(message)))
-        self._write_file(tokens)
-
-    def _write_file(self, tokens: Mapping[str, Any]) -> None:
-        if self.path is None:
-            return
-        # A file that may not be written to is no failure: the CONTROL message has gone out.
-        try:
-            target = self.path.resolve()
-            status = target.stat()
-            if not (status.st_mode & 0o222 and os.access(target, os.W_OK)):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            stored = json.loads(target.read_text(encoding="utf-8"))
-            stored["provider"]["credentials"].update(tokens)
-            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(stored, file, indent=2)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.chmod(temporary, status.st_mode & 0o7777)
-                with suppress(PermissionError):
-                    os.chown(temporary, status.st_uid, status.st_gid)
-                os.replace(temporary, target)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary)
-                raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            self.path = None
-            LOGGER.warning(
-                "The renewed OAuth tokens could not be written into the configuration file (%s). "
-                "The refresh token that stands there is used up: take the new one from the last "
-                "CONTROL message.",
-                getattr(error, "strerror", None) or type(error).__name__,
-            )
 
 
 def hide(secret: str) -> None:
@@ -136,14 +60,19 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
     scheme: str = "bearer"
     token_url: str | None = None
     token_request: Mapping[str, str] = field(default_factory=dict)
-    where: str = "the provider"
+    provider: str = "the provider"
 
     def __post_init__(self, parameters: Mapping[str, Any] | None) -> None:
-        provider = self.config.get("provider") or {}
-        self._credentials: Mapping[str, Any] = provider.get("credentials") or provider
-        self._token_url = str(provider.get("token_url") or self.token_url or "")
-        self.renewable = self._credentials.get("auth_type") == "oauth2.0"
+        assert isinstance(self.config, Connection)  # SourceMeetings hands it to every component
+        self._connection = self.config
+        self._tokens = self.config.tokens
+        self._token_url = str(self.config.provider.get("token_url") or self.token_url or "")
+        self._renewable = self._credentials.get("auth_type") == "oauth2.0"
         self._hidden: set[str] = set()
+
+    @property
+    def _credentials(self) -> Mapping[str, Any]:
+        return self._connection.credentials
 
     @property
     def auth_header(self) -> str:
@@ -151,16 +80,18 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
 
     @property
     def token(self) -> str:
-        """The value of the header."""
+        """The value of the header. Renews the access token if it has ended, or is about to.
+
+        Raises AirbyteTracedException if it cannot be renewed.
+        """
         value = self._value()
         self._hide(value.partition(" ")[2])
         return value
 
     def _value(self) -> str:
-        if self.renewable:
+        if self._renewable:
             return f"Bearer {self._access_token()}"
-        credentials = self._credentials
-        key = str(credentials.get("api_key") or credentials.get("access_token") or "")
+        key = str(self._credentials.get("api_key") or self._credentials.get("access_token") or "")
         self._hide(key)
         if self.scheme == "basic":
             return "Basic " + base64.b64encode(f"{key}:".encode()).decode("ascii")
@@ -171,47 +102,42 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
             self._hidden.add(secret)
             hide(secret)
 
-    @property
-    def accepted(self) -> set[str]:
-        """The values of the header that were answered well, to any stream and worker."""
-        return self._config.accepted
+    def accepted(self, value: str) -> None:
+        """Note that a request with this header was answered well, for all streams and workers."""
+        self._tokens.accepted.add(value)
 
-    def renew(self, rejected: str | None) -> bool:
-        """Replace the access token behind the header value that a provider rejected.
+    def renew(self, rejected: str, renewals: int) -> bool:
+        """Replace the access token behind the header that a provider answered with 401.
 
-        Returns whether there is now another token to try. When another worker has renewed it
-        meanwhile, that one's token is used and no request is made.
+        ``renewals`` is how often that was done for the same request. Returns whether there is now
+        another token to try. A token that has been good before has ended since; one that never was
+        is refused. But a new one may have served other workers, whose answers are still on their
+        way here, so the first two are replaced in any case. When another worker has renewed the
+        token meanwhile, that one is used and no request is made.
         """
-        if not self.renewable:
+        if not self._renewable or renewals >= _MOST_RENEWALS:
+            return False
+        if renewals > 1 and rejected not in self._tokens.accepted:
             return False
         begun = time.monotonic()
-        with self._config.lock:
+        with self._tokens.lock:
             if rejected == f"Bearer {self._credentials.get('access_token')}":
                 self._refresh(begun)
             return True
 
-    @property
-    def _config(self) -> ConnectionConfig:
-        assert isinstance(
-            self.config, ConnectionConfig
-        )  # SourceMeetings hands it to every component
-        return self.config
-
     def _access_token(self) -> str:
-        # One lock for the whole connection: refresh tokens are single use, so two workers that
-        # refresh at the same time would revoke each other's.
         begun = time.monotonic()
-        with self._config.lock:
+        with self._tokens.lock:
             expires = timestamps.parse_or_none(self._credentials.get("token_expiry_date"))
             token = self._credentials.get("access_token")
-            ahead = self._config.renew_ahead
+            ahead = self._tokens.renew_ahead
             if not token or expires is None or expires - ahead <= timestamps.now():
                 self._refresh(begun)
             return str(self._credentials["access_token"])
 
     def _refresh(self, begun: float) -> None:
         """Get new tokens; the caller holds the lock, and began to wait for it at ``begun``."""
-        failure = self._config.failure
+        failure = self._tokens.failure
         # Whoever waited while another worker was refused need not be refused as well, nor wait
         # as long again for an endpoint that does not answer.
         if failure and (failure[1].failure_type == FailureType.config_error or begun < failure[0]):
@@ -219,7 +145,7 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
         try:
             self._renew_tokens()
         except AirbyteTracedException as error:
-            self._config.failure = (time.monotonic(), error)
+            self._tokens.failure = (time.monotonic(), error)
             raise
 
     def _renew_tokens(self) -> None:
@@ -234,15 +160,16 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
             self._hide(body[name])
         answer = self._ask_for_token(body)
         lifetime = _lifetime(answer.get("expires_in"))
-        self._config.renew_ahead = min(_REFRESH_AHEAD, lifetime / 10)
-        self._config.store_tokens(
-            {
-                "access_token": str(answer["access_token"]),
-                # Not every answer has a new one; the old one then stays good.
-                "refresh_token": str(answer.get("refresh_token") or body["refresh_token"]),
-                "token_expiry_date": timestamps.iso(timestamps.now() + lifetime),
-            }
-        )
+        self._tokens.renew_ahead = min(LONGEST_RENEWAL_AHEAD, lifetime / 10)
+        tokens = {
+            "access_token": str(answer["access_token"]),
+            # Not every answer has a new one; the old one then stays good.
+            "refresh_token": str(answer.get("refresh_token") or body["refresh_token"]),
+            "token_expiry_date": timestamps.iso(timestamps.now() + lifetime),
+        }
+        for name in ("access_token", "refresh_token"):
+            hide(tokens[name])
+        self._connection.store_tokens(tokens)
 
     def _ask_for_token(self, body: Mapping[str, str]) -> Mapping[str, Any]:
         problem, wait = "", 0.0
@@ -278,7 +205,7 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
                 continue
             raise self._refused(status, str(answer.get("error") or ""))
         raise AirbyteTracedException(
-            message=f"{self.where}, renewing the OAuth access token: {problem}, "
+            message=f"{self.provider}, renewing the OAuth access token: {problem}, "
             f"{_TRANSIENT_ATTEMPTS} times. Nothing was lost; run the sync again later.",
             internal_message=problem,
             failure_type=FailureType.transient_error,
@@ -308,7 +235,7 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
                 "its default."
             )
         return AirbyteTracedException(
-            message=f"{self.where} refused to renew the OAuth access token: {cure}",
+            message=f"{self.provider} refused to renew the OAuth access token: {cure}",
             internal_message=f"token endpoint answered with status {status}",
             failure_type=FailureType.config_error,
         )

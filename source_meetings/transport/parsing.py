@@ -1,0 +1,52 @@
+"""JSON as providers send it: what people typed, unusual values included."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import orjson
+
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_HUGE_INTEGER = re.compile(rb"(?<![\d.\"eE+-])-?\d{19,}(?![\d.eE])")
+
+
+def parse_json(content: bytes) -> Any:
+    """Return the value of a JSON text.
+
+    orjson refuses half characters and deep nesting, and rounds integers beyond 64 bits; the
+    standard library has the second say. Half a character (a lone surrogate) becomes U+FFFD, because
+    no encoding could carry it to a destination. Of two equal keys the last one counts.
+
+    Raises ValueError when the text is not whole, nested too deeply, or holds a number that is none
+    (NaN) or is beyond all floating-point numbers.
+    """
+    if not _HUGE_INTEGER.search(content):
+        try:
+            return orjson.loads(content)
+        except orjson.JSONDecodeError:
+            pass
+    try:
+        value = json.loads(content, parse_float=_finite, parse_constant=_finite)
+        return _with_whole_characters(value)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number that cannot be stored")
+    return number
+
+
+def _with_whole_characters(value: Any) -> Any:
+    if isinstance(value, str):
+        return _HALF_CHARACTER.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_with_whole_characters(one) for one in value]
+    if isinstance(value, dict):
+        return {_with_whole_characters(key): _with_whole_characters(value[key]) for key in value}
+    return value
