@@ -1,13 +1,13 @@
-"""Which page of the export to ask for next, while rows come and go.
+"""Reading all pages of a list by page number, while rows come and go.
 
-Rows are listed by account, and the account of a row never changes. So two rows are always in the
-same order, but not always on the same pages:
+The list has to be in the order of something that never changes. So two rows are always in the same
+order, but not always on the same pages:
 
 - A row that comes pushes others to later pages. Some are read twice, which does no harm.
 - A row that vanishes pulls others to earlier pages. One of them may land on a page that has been
   read, and would be missed.
 
-The answer is not documented (``rows.py``). What it reveals depends on the totals it has:
+What an answer reveals depends on the totals it has:
 
 - A total of rows that falls says how many more rows vanished than came since the answer before.
   The walk goes back by as many, to a page with a row that it has read: all rows that it has not
@@ -29,13 +29,18 @@ No answer reveals these, so a walk can miss a row:
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from enum import Enum, auto
 
-from source_meetings.providers.expoplatform.rows import Page
+from source_meetings.sync.reading import Answer, Row, Untrustworthy
 
+LOGGER = logging.getLogger("airbyte.source_meetings")
+
+_MOST_WALKS = 4
+_MOST_PAGES = 100_000
 _MOST_BACK = 4  # pages to go back by in one walk, beyond as many as it has
 _MOST_REPEATS = 4
 
@@ -49,7 +54,7 @@ class End(Enum):
     RESTLESS = auto()  # the total of rows kept falling
 
 
-class Walk:
+class PageWalk:
     """One walk through the pages, from the first one to the last.
 
     Ask for page ``number`` and ``take`` the answer, until ``end`` says how the walk ended. ``keys``
@@ -60,7 +65,7 @@ class Walk:
     def __init__(self, page_size: int) -> None:
         self.number = 1
         self.end: End | None = None
-        self.keys = Keys()
+        self.keys = _Keys()
         self.falls = 0
         self._page_size = page_size
         self._size = 0  # of the largest page so far
@@ -88,7 +93,7 @@ class Walk:
             return self._least
         return self._rows_on(self._fewest_pages, at_least=True)
 
-    def take(self, page: Page, keys: Iterable[Hashable]) -> None:
+    def take(self, page: Answer, keys: Iterable[Hashable]) -> None:
         """Note the answer for page ``number``, then set ``number`` or ``end`` anew.
 
         ``keys`` has one key for each row of the page.
@@ -129,7 +134,7 @@ class Walk:
         self._previous = hashes
         self.number += 1
 
-    def _note_total(self, page: Page) -> int:
+    def _note_total(self, page: Answer) -> int:
         """Return by how much the total of rows grew since the answer before."""
         # A total of as many rows as this page has, though others have been read, is of this page.
         if page.total is None or (self.number > 1 and page.total == len(page.rows)):
@@ -138,7 +143,7 @@ class Walk:
         self._least = min(page.total, page.total if self._least is None else self._least)
         return 0 if before is None else page.total - before
 
-    def _note_pages(self, page: Page) -> int:
+    def _note_pages(self, page: Answer) -> int:
         """Return by how much the number of pages grew since the answer before."""
         if page.pages is None:
             return 0
@@ -158,13 +163,13 @@ class Walk:
         self._going_back = True
         self._previous = None
 
-    def _exists(self, page: Page) -> bool:
+    def _exists(self, page: Answer) -> bool:
         """Whether the totals say that there are rows of its own for this page."""
         if page.pages is not None:
             return self.number <= page.pages
         return page.total is not None and (self.number - 1) * self._size < page.total
 
-    def _is_last(self, page: Page) -> bool:
+    def _is_last(self, page: Answer) -> bool:
         """Whether the totals say so; without totals only the page after the last one tells."""
         if page.pages is not None:
             return self.number >= page.pages
@@ -191,7 +196,111 @@ class Walk:
         return (pages - 1) * self._size + (max(1, self._length) if ended_there else 1)
 
 
-class Keys:
+def all_pages(
+    ask: Callable[[int], Answer],
+    key: Callable[[Row], Hashable],
+    page_size: int,
+    *,
+    provider: str,
+    rows_of: str,
+    stream: str,
+) -> Iterator[Answer]:
+    """Yield the pages of a list; again from page 1 while totals say that rows slipped by.
+
+    ``ask`` asks for a page, and ``key`` identifies a row. The other names are for messages:
+    ``rows_of`` says whose rows they are, as in "rows of event 7".
+
+    Raises Untrustworthy if the pages contradict each other, or do not come to rest.
+    """
+    before: tuple[int, int] | None = None
+    repeated = False
+    for _ in range(_MOST_WALKS):
+        walk = PageWalk(page_size)
+        yield from _pages_of(walk, ask, key, provider, rows_of)
+        if walk.end is End.VANISHED:
+            continue
+        if walk.end is End.REPEATS:
+            # Once, rows that came while others vanished may explain it.
+            if repeated:
+                raise Untrustworthy(f"{provider} repeats a page instead of going on.")
+            repeated = True
+            continue
+        total, least = walk.total, walk.least
+        if total is None or least is None:
+            return
+        listed = walk.keys.distinct()
+        # After a second walk only rows may be left that came while it went on, to pages that were
+        # read already. They are the next sync's; a busy list has some at every walk.
+        if listed[0] >= (total if before is None else least):
+            return
+        if listed[0] == 0:
+            raise Untrustworthy(f"{provider} counts {rows_of} and lists none.")
+        if listed == before:
+            LOGGER.warning(
+                "Stream %s: %s counts %s %s and lists %d, twice the same ones; going by the list.",
+                stream,
+                provider,
+                total,
+                rows_of,
+                listed[0],
+            )
+            return
+        before = listed
+    raise _restless(rows_of, _MOST_WALKS)
+
+
+def _pages_of(
+    walk: PageWalk,
+    ask: Callable[[int], Answer],
+    key: Callable[[Row], Hashable],
+    provider: str,
+    rows_of: str,
+) -> Iterator[Answer]:
+    for _ in range(_MOST_PAGES):
+        answer = ask(walk.number)
+        keys = [key(row) for row in answer.rows]
+        yield answer
+        walk.take(answer, keys)
+        if walk.end is End.RESTLESS:
+            raise _restless(rows_of, walk.falls)
+        if walk.end:
+            return
+    raise _endless(provider)
+
+
+def _endless(provider: str) -> Untrustworthy:
+    return Untrustworthy(f"{provider} goes on after {_MOST_PAGES} pages.")
+
+
+def _restless(rows_of: str, times: int) -> Untrustworthy:
+    return Untrustworthy(
+        f"the {rows_of} kept changing places while they were read, {times} times over. Nothing was "
+        "lost; run the sync again later."
+    )
+
+
+def all_tokens(ask: Callable[[str | None], Answer], *, provider: str) -> Iterator[Answer]:
+    """Yield the pages of a list whose answers name the token of the next page.
+
+    ``ask`` asks for the page with a token; None stands for the first one.
+
+    Raises Untrustworthy if a token comes again, or if the list does not end.
+    """
+    token: str | None = None
+    seen: set[str] = set()
+    for _ in range(_MOST_PAGES):
+        answer = ask(token)
+        yield answer
+        token = answer.following
+        if token is None:
+            return
+        if token in seen:
+            raise Untrustworthy(f"{provider} repeats a page instead of going on.")
+        seen.add(token)
+    raise _endless(provider)
+
+
+class _Keys:
     """Keys of rows as 64-bit hashes: a million in eight megabytes, where a set takes a hundred."""
 
     _AT_ONCE = 100_000

@@ -1,0 +1,147 @@
+"""Telling the rows that changed, for an API that can list neither changes nor in their order.
+
+Everything has to be read at every sync, and what is new in it is decided here.
+
+What may be saved. A row can change after its list was read. Such a change is stamped later than
+everything that the provider had stamped when the first answer came. So the next sync has to emit
+what is stamped at or after the *bound*: the newest stamp in that first answer, or the newest that
+any earlier sync has seen. Neither depends on whose clock is right. A stamp from the future of the
+provider's clock is never a bound. Stamps may come in whole seconds, so the bound is a whole second.
+
+Because the bound is that cautious, rows at or after it are seen by two syncs. Their digests are
+saved (at most a thousand), so that they are not emitted twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from source_meetings import timestamps
+from source_meetings.sync.clock import reached
+from source_meetings.sync.fingerprints import Emitted, digest, pack, unpack
+from source_meetings.sync.reading import Answer, Row, State
+
+_MOST_DIGESTS = 1000
+_LAST_MOMENT = datetime.max.replace(tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class RowFields:
+    """The names of the fields that matter: a row's key, its time of change, and its start."""
+
+    key: str
+    changed: str
+    start: str
+
+
+@dataclass(frozen=True)
+class Before:
+    """What the sync before has seen.
+
+    ``bound``: rows that changed before it are not new; None: everything is new. ``newest``: the
+    newest stamp on any row. ``emitted``: digests of rows at or after the bound. ``read_from`` and
+    ``read_to``: the start times that it covered, in epoch milliseconds. ``partitions``: the lists
+    that it read, or None if that is not known.
+    """
+
+    bound: datetime | None = None
+    newest: datetime = timestamps.EPOCH
+    emitted: frozenset[bytes] = frozenset()
+    read_from: int = 0
+    read_to: int = 0
+    partitions: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, state: State, cursor_field: str) -> Before:
+        """Return what a state says. Its cursor has to be a point in time."""
+        bound = timestamps.parse(state[cursor_field])
+        edges = [state.get("read_from"), state.get("read_to")]
+        read_from, read_to = (edge if isinstance(edge, int) else 0 for edge in edges)
+        partitions = state.get("partitions")
+        return cls(
+            bound,
+            timestamps.parse_or_none(state.get("newest")) or bound,
+            unpack(state.get("emitted")),
+            read_from,
+            read_to,
+            frozenset(map(str, partitions)) if isinstance(partitions, list) else None,
+        )
+
+
+class ChangedRows:
+    """Picks the rows of one sync that are new. Any thread may use it."""
+
+    def __init__(self, fields: RowFields, before: Before, clock: datetime) -> None:
+        """``clock`` is the provider's time before the first answer."""
+        self._fields = fields
+        self._before = before
+        self._newest = min(clock, before.newest)
+        self._bound = self._newest.replace(microsecond=0)
+        self._recent: dict[bytes, datetime | None] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, answer: Answer) -> bool:
+        """Take in the first answer, before another one is asked for.
+
+        Returns whether there is a bound now.
+        """
+        self._newest = max([self._newest, *reached(map(self._stamp, answer.rows), answer.clock)])
+        self._bound = self._newest.replace(microsecond=0)
+        return self._newest > timestamps.EPOCH
+
+    def take(self, answer: Answer, partition: str, emitted: Emitted) -> list[Row]:
+        """Return the rows of an answer that are new.
+
+        ``partition`` is the list they come from, and ``emitted`` what of it was emitted already.
+        """
+        known = self._before.partitions
+        is_new_partition = known is not None and partition not in known
+        stamps = [self._stamp(row) for row in answer.rows]
+        new: list[Row] = []
+        recent: dict[bytes, datetime | None] = {}
+        for row, stamp in zip(answer.rows, stamps):
+            version = digest(row)
+            if stamp is None or stamp >= self._bound:
+                recent[version] = stamp
+            is_new = is_new_partition or self._is_new(row, stamp, version)
+            if is_new and emitted.add(row[self._fields.key], version):
+                new.append(row)
+        with self._lock:
+            self._recent.update(recent)
+            self._newest = max([self._newest, *reached(stamps, answer.clock)])
+        return new
+
+    def _is_new(self, row: Row, stamp: datetime | None, version: bytes) -> bool:
+        before = self._before
+        if before.bound is None:
+            return True
+        if version in before.emitted:
+            return False
+        start = timestamps.millis_or_none(row.get(self._fields.start))
+        if start is not None and not before.read_from <= start < before.read_to:
+            # Time has moved on, or the configuration has changed.
+            return True
+        return stamp is None or stamp >= before.bound
+
+    def _stamp(self, row: Row) -> datetime | None:
+        return timestamps.parse_or_none(row.get(self._fields.changed))
+
+    def state(
+        self, cursor_field: str, read_from: int, read_to: int, partitions: Collection[str]
+    ) -> State:
+        """Return the state once everything has been read."""
+        with self._lock:
+            recent = sorted(
+                self._recent, key=lambda one: self._recent[one] or _LAST_MOMENT, reverse=True
+            )
+            return {
+                cursor_field: timestamps.iso(self._bound),
+                "newest": timestamps.iso(self._newest),
+                "emitted": pack(recent[:_MOST_DIGESTS]),
+                "read_from": read_from,
+                "read_to": read_to,
+                "partitions": list(partitions),
+            }

@@ -1,0 +1,200 @@
+"""The walk through a list that is sorted by time of change, newest first, down to a bound.
+
+For APIs that can sort by time of change but not filter by it. A row that is edited while we walk
+jumps to the top, above the moment that is saved, and is read by the next sync. In the other
+direction, each edit would pull an unread row over the edge of the page.
+
+Three things can go wrong, and each shows:
+
+- Rows that vanish pull unread ones onto pages that have been read. The total falls, and the walk
+  goes back by as many rows.
+- Rows that are created, or edited before the walk has read them, go to the top and push others over
+  the edge of the page, so that these come twice. That does no harm.
+- Rows with the same time may change places between two requests, where no order among them is
+  documented. Then one comes twice as well, and another one is left out. So rows that come twice are
+  counted, and compared with the changes at the top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import dropwhile, takewhile
+from typing import Any
+
+from source_meetings import timestamps
+from source_meetings.sync.reading import Answer, ReadEverything, Row, Untrustworthy
+
+_PAGES_BEFORE_LOOKING_AHEAD = 20
+_MOST_IDLE_PAGES = 3
+
+Version = tuple[Any, Any]
+"""A row's key and its time of change, as they came."""
+
+
+class _Walked:
+    """The rows that a walk has read, to tell why one of them comes again.
+
+    ``repeats``: rows that came twice. ``inserted``: how many of them the growing totals explain.
+    ``keys``: the rows that were read. ``idle_pages``: pages without a new row, one after the other.
+    """
+
+    def __init__(self, key: str, changed: str) -> None:
+        self.repeats = 0
+        self.inserted = 0
+        self.idle_pages = 0
+        self.keys: set[Any] = set()
+        self._key = key
+        self._changed = changed
+        self._top: datetime | None = None
+        self._places: dict[Version, int] = {}
+
+    def take(self, rows: list[Row]) -> bool:
+        """Add the rows of the next page.
+
+        Returns False if something else than a change above the walk brought a row again. After
+        changes, a page holds rows that are newer than all that were read (if the changes fill more
+        than a page), then rows that were read, in the order they had, then unread ones.
+        """
+        known = [self._version(row) for row in dropwhile(self._is_newer, rows)]
+        places = [self._places[version] for version in known if version in self._places]
+        come_first = all(version in self._places for version in known[: len(places)])
+        self.repeats += len(places)
+        self.idle_pages = self.idle_pages + 1 if rows and len(places) == len(rows) else 0
+        if rows and self._top is None:
+            self._top = timestamps.parse_or_none(rows[0].get(self._changed))
+        for version in map(self._version, rows):
+            self._places.setdefault(version, len(self._places))
+        self.keys.update(row.get(self._key) for row in rows)
+        return come_first and places == sorted(places)
+
+    def step_back(self, rows: int) -> None:
+        """Expect rows again, all but the first ``rows``: pages are read again on purpose."""
+        self._places = {version: at for version, at in self._places.items() if at < rows}
+
+    def changed_since(self, top: list[Row]) -> list[Row]:
+        """Return the rows at the top of a first page that are newer than all that was read."""
+        return list(takewhile(self._is_newer, top))
+
+    def _is_newer(self, row: Row) -> bool:
+        moment = timestamps.parse_or_none(row.get(self._changed))
+        return moment is not None and self._top is not None and moment > self._top
+
+    def _version(self, row: Row) -> Version:
+        return row.get(self._key), row.get(self._changed)
+
+
+class NewestFirst:
+    """One walk, from the newest change down to ``bound``.
+
+    ``ask`` asks for a page by its number, and ``has_more`` says whether there is one after it.
+    ``key`` and ``changed`` are the fields of a row with its key and its time of change.
+    ``affordable`` returns the last page worth walking to, given the total of rows: reading
+    everything costs less than walking any further.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[int], Answer],
+        has_more: Callable[[Answer], bool],
+        *,
+        provider: str,
+        key: str,
+        changed: str,
+        page_size: int,
+        affordable: Callable[[int | None], int],
+        bound: datetime,
+    ) -> None:
+        self._ask = ask
+        self._has_more = has_more
+        self._provider = provider
+        self._key = key
+        self._changed = changed
+        self._page_size = page_size
+        self._affordable = affordable
+        self._bound = bound
+        self._read = _Walked(key, changed)
+        self._total: int | None = None
+        self._counted_page = 1  # the last one whose answer had a total
+
+    def pages(self) -> Iterator[Answer]:
+        """Yield the pages.
+
+        Raises ReadEverything if the order is not to be relied on, or the walk would cost more than
+        reading everything, and Untrustworthy if it does not get on.
+        """
+        page = 1
+        while True:
+            answer = self._ask(page)
+            fallen = self._fallen(answer)
+            if fallen:
+                # Unread rows have moved up by as many places, onto pages that have been read.
+                page = max(1, self._counted_page + 1 - -(-fallen // self._page_size))
+                self._counted_page = page - 1
+                self._read.step_back((page - 1) * self._page_size)
+                yield answer
+                continue
+            if answer.total is not None:
+                self._counted_page = page
+            if not self._read.take(answer.rows):
+                raise self._unstable_order()
+            yield answer
+            if self._ends_below(answer) or not self._has_more(answer):
+                break
+            if self._read.idle_pages == _MOST_IDLE_PAGES and not self._changes_explain_repeats():
+                raise Untrustworthy(f"{self._provider} repeats a page instead of going on.")
+            if page == _PAGES_BEFORE_LOOKING_AHEAD:
+                self._look_ahead()
+            page += 1
+        if not self._changes_explain_repeats():
+            raise self._unstable_order()
+
+    def _fallen(self, answer: Answer) -> int:
+        """Return by how much the total fell since it was last counted."""
+        before = self._total
+        self._total = before if answer.total is None else answer.total
+        if before is None or self._total is None:
+            return 0
+        self._read.inserted += min(max(0, self._total - before), len(self._read.keys))
+        return max(0, before - self._total)
+
+    def _changes_explain_repeats(self) -> bool:
+        """Whether every row that came twice was pushed over a page edge by a change above it.
+
+        The totals show the rows that were created. If these are not enough, all rows that are new
+        at the top are counted, where those that were edited are too.
+        """
+        read, page = self._read, 1
+        new: set[Any] = set()
+        if read.inserted >= read.repeats:
+            return True
+        while len(new) < read.repeats:
+            answer = self._ask(page)
+            changed = read.changed_since(answer.rows)
+            new |= {row.get(self._key) for row in changed} - read.keys
+            if len(changed) < len(answer.rows) or not self._has_more(answer):
+                break
+            page += 1
+        return len(new) >= read.repeats
+
+    def _look_ahead(self) -> None:
+        """Ask for the last page that is worth walking to."""
+        last = self._affordable(self._total)
+        if self._total is not None and self._total <= last * self._page_size:
+            return
+        furthest = self._ask(last)
+        if furthest.rows and not self._ends_below(furthest):
+            raise ReadEverything(
+                f"more than {last * self._page_size} meetings changed; reading everything by "
+                "creation time, which costs fewer points."
+            )
+
+    def _ends_below(self, answer: Answer) -> bool:
+        last = timestamps.parse_or_none(answer.rows[-1].get(self._changed)) if answer.rows else None
+        return last is not None and last < self._bound
+
+    def _unstable_order(self) -> ReadEverything:
+        return ReadEverything(
+            f"meetings of the same {self._changed} change places between two pages; reading by "
+            "creation time, so that none is left out."
+        )
