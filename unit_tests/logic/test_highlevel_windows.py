@@ -1,0 +1,370 @@
+"""Reading all events of a calendar, in windows of start time that are never cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from threading import Thread
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from source_meetings import timestamps
+from source_meetings.providers.highlevel import calendars as calendars_module
+from source_meetings.providers.highlevel import windows as windows_module
+from source_meetings.providers.highlevel.calendars import Location
+from source_meetings.providers.highlevel.events import EventsStrategy
+from source_meetings.providers.highlevel.windows import DAY, EventWindows
+from source_meetings.strategies.changed_rows import Before, ChangedRows, RowFields
+from source_meetings.sync.reading import Misconfigured
+from unit_tests.logic.fakes import LOCATION, FakeHighLevel, at, config_of_highlevel, synced
+
+MILLISECOND = timedelta(milliseconds=1)
+START, END = timestamps.millis(at(days=-900)), timestamps.millis(at(days=365))
+NOW_MILLIS = timestamps.millis(at())
+
+
+def location(api: FakeHighLevel, **options: Any) -> Location:
+    return Location(api, config_of_highlevel(**options), "events")
+
+
+def windows(
+    api: FakeHighLevel,
+    *,
+    first: int = START,
+    days_ahead: int = 365,
+    rows_before: int | None = None,
+) -> EventWindows:
+    end = NOW_MILLIS + days_ahead * DAY
+    return EventWindows(location(api), first, end, days_ahead, rows_before)
+
+
+def ids(answers: Iterator[Any]) -> set[str]:
+    return {row["id"] for answer in answers for row in answer.rows}
+
+
+def days(api: FakeHighLevel) -> list[tuple[float, float]]:
+    """The windows that were asked for, in days from now."""
+    return [
+        ((start - NOW_MILLIS) / DAY, (end - NOW_MILLIS) / DAY) for _, start, end in api.windows()
+    ]
+
+
+# -- windows --------------------------------------------------------------------------------------
+
+
+def test_the_first_window_is_what_lies_ahead_and_the_last_month_and_the_next_one_the_rest() -> None:
+    api = FakeHighLevel()
+    list(windows(api).read("one", START, END))
+    assert days(api) == [(-30, 365), (-900, -30)]
+
+
+def test_after_an_empty_window_the_next_one_is_twelve_times_as_long() -> None:
+    api = FakeHighLevel()
+    list(windows(api, days_ahead=0).read("one", START, NOW_MILLIS))
+    assert days(api) == [(-30, 0), (-390, -30), (-900, -390)]
+
+
+def test_three_windows_before_there_was_highlevel_the_rest_is_read_at_once() -> None:
+    # Given 20 events in 60 days, so that the next window would be 1,800 days long
+    api = FakeHighLevel()
+    for number in range(21):
+        api.insert("one", at(days=3 * number - 30))
+    first = timestamps.millis(timestamps.parse("2000-01-01"))
+    list(windows(api, first=first).read("one", first, END))
+    assert [(start, end) for _, start, end in api.windows()] == [
+        (timestamps.millis(at(days=-30)), END),
+        (first, timestamps.millis(at(days=-30))),
+    ]
+
+
+@pytest.mark.parametrize(("rows_before", "lists"), [(0, 1), (2000, 1), (2001, 2), (None, 2)])
+def test_a_calendar_that_was_small_before_is_asked_for_at_once(
+    rows_before: int | None, lists: int
+) -> None:
+    api = FakeHighLevel()
+    list(windows(api, rows_before=rows_before).read("one", START, END))
+    assert len(api.asked) == lists
+
+
+def test_a_window_is_as_wide_as_the_events_of_the_one_before_suggest() -> None:
+    # Given 20 events a day throughout the last hundred days, and none ahead
+    api = FakeHighLevel()
+    for number in range(2000):
+        api.insert("one", at(minutes=-72 * number))
+    found = windows(api)
+    assert len(ids(found.read("one", START, END))) == 2000
+    # Then about 600 are asked for at once, by the time between the first and the last event
+    assert [round(end - start) for start, end in days(api)][:3] == [395, 30, 30]
+    assert found.largest == 2000
+
+
+def test_few_events_say_little_of_how_dense_others_are() -> None:
+    # Given 19 events within an hour, and none before
+    api = FakeHighLevel()
+    for number in range(19):
+        api.insert("one", at(minutes=-3 * number))
+    list(windows(api).read("one", START, END))
+    assert days(api) == [(-30, 365), (-900, -30)]
+
+
+def test_no_window_is_shorter_than_a_day() -> None:
+    # Given thousands of events within an hour
+    api = FakeHighLevel()
+    for number in range(3001):
+        api.insert("one", at(seconds=-number))
+    list(windows(api).read("one", START, END))
+    assert days(api)[1] == (-31, -30)
+
+
+def test_the_largest_calendar_is_the_one_with_most_rows() -> None:
+    # Given two calendars
+    api = FakeHighLevel("one", "two")
+    for calendar, number in (("one", 3), ("two", 2)):
+        for _ in range(number):
+            api.insert(calendar, at())
+    # When both are read
+    found = windows(api)
+    for calendar in api.calendars:
+        list(found.read(calendar, START, END))
+    # Then
+    assert found.largest == 3
+
+
+@given(
+    starts=st.lists(
+        st.integers(START, END - 1) | st.integers(NOW_MILLIS, NOW_MILLIS + 5), max_size=60
+    ),
+    aimed_at=st.integers(1, 20),
+    cap=st.sampled_from([None, 4, 8]),
+    rows_before=st.sampled_from([None, 0, 3000]),
+)
+@settings(max_examples=60)
+def test_every_event_is_read_however_dense_they_are(
+    starts: list[int], aimed_at: int, cap: int | None, rows_before: int | None
+) -> None:
+    # Given events of any density, and answers that are cut off without a word, or not. No more
+    # events start at once than an answer has
+    starts = [start for n, start in enumerate(starts) if starts[:n].count(start) < 3]
+    api = FakeHighLevel()
+    api.cap = cap
+    for start in starts:
+        api.insert("one", timestamps.EPOCH + start * MILLISECOND)
+    with (
+        patch.object(calendars_module, "_SUSPICIOUS", 4),
+        patch.object(windows_module, "_ROWS_PER_ANSWER", aimed_at),
+    ):
+        found = ids(windows(api, rows_before=rows_before).read("one", START, END))
+    assert found == set(api.events)
+
+
+# -- the first answer of a sync -------------------------------------------------------------------
+
+
+def changes(clock: Any = None) -> ChangedRows:
+    fields = RowFields("id", "dateUpdated", "startTime")
+    return ChangedRows(fields, Before(), clock or at(hours=1))
+
+
+def test_the_first_answer_is_not_asked_for_again() -> None:
+    api = FakeHighLevel("one", "two")
+    api.insert("one", at())
+    found = windows(api)
+    found.ask_first(["one", "two"], changes())
+    assert [calendar for calendar, *_ in api.windows()] == ["one"]
+    # but for another calendar
+    assert ids(found.read("two", START, END)) == set()
+    assert days(api) == [(-30, 365), (-30, 365), (-900, -30)]
+    api.forget()
+    assert len(ids(found.read("one", START, END))) == 1
+    assert days(api) == [(-900, -30)]
+    # and if the calendar is read again
+    list(found.read("one", START, END))
+    assert len(api.windows()) == 3
+
+
+def test_calendars_are_tried_until_one_shows_a_stamp_and_no_more_than_five() -> None:
+    api = FakeHighLevel(*"abcdefg")
+    found = windows(api)
+    found.ask_first(list("abcdefg"), changes())
+    assert [calendar for calendar, *_ in api.windows()] == list("abcde")
+    # Given an event in the second
+    api.forget()
+    api.insert("b", at())
+    found = windows(api)
+    found.ask_first(list("abcdefg"), changes())
+    assert [calendar for calendar, *_ in api.windows()] == list("ab")
+
+
+def test_an_answer_before_the_first_stamp_is_asked_for_again() -> None:
+    # Given that an event appears in the first calendar after it was asked for in vain
+    api = FakeHighLevel("one", "two")
+    api.insert("two", at())
+    found = windows(api)
+    api.before(2, lambda: api.insert("one", at()))
+    found.ask_first(["one", "two"], changes())
+    # Then it is read
+    assert len(ids(found.read("one", START, END))) == 1
+
+
+def test_large_first_answers_are_held_in_memory_one_at_a_time() -> None:
+    # Given a calendar with more than two thousand events ahead, and a worker that reads them
+    api = FakeHighLevel("one", "two")
+    for _ in range(2001):
+        api.insert("one", at())
+    found = windows(api)
+    found.ask_first(["one", "two"], changes())
+    reader = found.read("one", START, END)
+    next(reader)
+    # When another worker reads another calendar
+    other = Thread(target=lambda: list(found.read("two", START, END)), daemon=True)
+    other.start()
+    other.join(0.1)
+    # Then it asks for nothing until the first one has gone on
+    assert [calendar for calendar, *_ in api.windows()] == ["one"]
+    list(reader)
+    other.join(10)
+    assert {calendar for calendar, *_ in api.windows()} == {"one", "two"}
+
+
+# -- answers that were cut off --------------------------------------------------------------------
+
+
+def listed(api: FakeHighLevel, cap: int | None) -> set[str]:
+    api.cap = cap
+    return ids(location(api).all_events("one", START, END))
+
+
+@pytest.mark.parametrize("events", [1, 99, 101, 150])
+def test_an_answer_that_is_no_round_hundred_is_believed(events: int) -> None:
+    api = FakeHighLevel()
+    for number in range(events):
+        api.insert("one", at(minutes=number))
+    assert len(listed(api, None)) == events
+    assert len(api.asked) == 1
+
+
+def test_a_round_hundred_is_believed_if_its_halves_show_no_other_event() -> None:
+    # Given 300 events, of which 200 start before the median or with it
+    api = FakeHighLevel()
+    for number in range(300):
+        api.insert("one", at(minutes=150 if 100 <= number < 200 else number))
+    assert len(listed(api, None)) == 300
+    # Then the window is cut just after that, and the half with 200 of them is not cut again
+    middle = timestamps.millis(at(minutes=150)) + 1
+    assert [(start, end) for _, start, end in api.windows()] == [
+        (START, END),
+        (START, middle),
+        (middle, END),
+    ]
+
+
+@pytest.mark.parametrize("events", [101, 250, 399])
+def test_an_answer_that_was_cut_off_is_halved_until_the_parts_are_whole(events: int) -> None:
+    api = FakeHighLevel()
+    for number in range(events):
+        api.insert("one", at(minutes=number))
+    assert listed(api, 100) == set(api.events)
+    # Then no window is asked for twice
+    assert len(api.windows()) == len(set(api.windows()))
+
+
+def test_a_hundred_events_that_start_at_once_are_cut_from_others() -> None:
+    # Given the median at the first moment of the window
+    api = FakeHighLevel()
+    for _ in range(99):
+        api.insert("one", timestamps.EPOCH + START * MILLISECOND)
+    api.insert("one", at())
+    api.insert("one", at(minutes=1))
+    assert listed(api, 100) == set(api.events)
+
+
+# -- calendars ------------------------------------------------------------------------------------
+
+
+def test_active_calendars_come_first() -> None:
+    api = FakeHighLevel("old", "new")
+    api.calendars["old"] = False
+    assert location(api).calendars().ids == ["new", "old"]
+    assert api.asked[0].params == {"locationId": LOCATION, "showDrafted": "true"}
+
+
+def test_the_configured_calendars_are_read_in_their_order_and_once_each() -> None:
+    api = FakeHighLevel("one", "two")
+    chosen = ["two", "elsewhere", "two"]
+    assert location(api, calendar_ids=chosen).calendars().ids == ["two", "elsewhere"]
+
+
+def test_a_calendar_that_is_gone_is_skipped_if_it_was_listed_and_an_error_if_it_was_chosen() -> (
+    None
+):
+    # Given a calendar that is gone
+    api = FakeHighLevel("one")
+    # When it was listed, then it has no rows
+    assert location(api).events("gone", START, END).rows == []
+    assert [one.endpoint for one in api.asked] == ["events", "calendars"]
+    # And when it was chosen, the setting is named
+    api.forget()
+    with pytest.raises(Misconfigured, match="Check provider.calendar_ids"):
+        location(api, calendar_ids=["gone"]).events("gone", START, END)
+    assert [one.endpoint for one in api.asked] == ["events"]
+
+
+def test_an_endpoint_that_is_not_there_is_an_error() -> None:
+    # Given a calendar that is listed, and whose events are not found
+    api = FakeHighLevel("one")
+    listing = location(api)
+    api.before(1, lambda: api.calendars.pop("one"))
+    api.before(2, lambda: api.calendars.update(one=True))
+    with pytest.raises(Misconfigured, match="no such calendar or endpoint"):
+        listing.events("one", START, END)
+
+
+# -- ranges ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "read_from", "read_to"),
+    [
+        ({}, "2000-01-01T00:00:00Z", at(days=365)),
+        ({"look_ahead_days": 0}, "2000-01-01T00:00:00Z", at()),
+        ({"start_date": "2026-05-01"}, "2026-05-01T00:00:00Z", at(days=365)),
+        ({"look_back_days": 7}, "2000-01-01T00:00:00Z", at(days=365)),
+    ],
+)
+def test_a_first_sync_covers_the_start_date_to_the_end_of_the_look_ahead(
+    options: Any, read_from: str, read_to: Any
+) -> None:
+    # Given
+    api = FakeHighLevel(tick=timedelta())
+    # When
+    state = synced(
+        EventsStrategy("events", "dateUpdated", config_of_highlevel(**options), api)
+    ).state
+    # Then
+    assert state["read_from"] == timestamps.millis(timestamps.parse(read_from))
+    assert state["read_to"] == timestamps.millis(read_to)
+
+
+@pytest.mark.parametrize(
+    ("options", "read_from"),
+    [
+        ({"look_back_days": 7}, at(days=-8)),
+        ({"look_back_days": 0}, at(days=-1)),
+        ({"look_back_days": 7, "start_date": "2026-05-30"}, at(days=-2, hours=-12)),
+    ],
+)
+def test_a_look_back_narrows_later_syncs_to_so_many_days_before_the_bound(
+    options: Any, read_from: Any
+) -> None:
+    # Given a bound of yesterday
+    api = FakeHighLevel(tick=timedelta())
+    api.now = at(days=-1)
+    api.insert("one", at())
+    strategy = EventsStrategy("events", "dateUpdated", config_of_highlevel(**options), api)
+    state = synced(strategy).state
+    api.now = at()
+    assert synced(strategy, state).state["read_from"] == timestamps.millis(read_from)
