@@ -13,5 +13,5 @@ def validate_options(options: Mapping[str, Any]) -> None:
 
     Raises AirbyteTracedException (config_error) that quotes the entry.
     """
-    for number, entry in enumerate(options.get("calendar_events") or []):
+    for number, entry in enumerate(options.get("calendar_events") or [], 1):
         parse_entry(entry, number)

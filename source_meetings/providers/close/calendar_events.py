@@ -15,10 +15,10 @@ from dataclasses import InitVar, dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from airbyte_cdk.models import FailureType
 from airbyte_cdk.sources.declarative.partition_routers.partition_router import PartitionRouter
 from airbyte_cdk.sources.types import StreamSlice, StreamState
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from source_meetings.errors import config_error
 
 Params = dict[str, str]
 
@@ -26,23 +26,21 @@ _ID = re.compile(r"[\w.@:+/=%~-]+", re.ASCII)
 _WITHOUT_SCHEME = re.compile(r"(www|calendar|outlook)\.[\w.-]+\.[a-z]+/\S+", re.IGNORECASE)
 
 
-def parse_entry(entry: str, number: int = 0) -> Params:
+def parse_entry(entry: str, number: int = 1) -> Params:
     """Return the search parameters that an entry of ``calendar_events`` stands for.
 
     An entry is an event id, an event id and a calendar id with a space between, or a link of Google
-    Calendar or Outlook. ``number`` is its place in the list, from 0, for the message.
+    Calendar or Outlook. ``number`` is its place in the list, from 1, for the message.
 
     Raises AirbyteTracedException (config_error) that quotes an entry which is none of these.
     """
     found = _event(entry.strip())
     if found is None:
-        message = (
-            f"Configuration: provider.calendar_events.{number} is no calendar event: {entry!r}. "
+        raise config_error(
+            f"Configuration: entry {number} of provider.calendar_events is not a calendar event: "
+            f"{entry!r}. "
             "Give an event id, an event id and a calendar id with a space between, or the event's "
             "link as Google Calendar or Outlook shows it."
-        )
-        raise AirbyteTracedException(
-            message=message, internal_message=message, failure_type=FailureType.config_error
         )
     event, calendar = found
     params = {"provider_calendar_event_id": event}
@@ -113,8 +111,8 @@ class CalendarEvents(PartitionRouter):
 
     def stream_slices(self) -> Iterable[StreamSlice]:
         seen: list[Params] = []
-        for number, entry in enumerate(self.config["provider"].get("calendar_events") or []):
-            params = parse_entry(entry, number)
+        for entry in self.config["provider"].get("calendar_events") or []:
+            params = parse_entry(entry)
             if params not in seen:
                 seen.append(params)
                 yield StreamSlice(partition=params, cursor_slice={})

@@ -1,0 +1,335 @@
+"""Close's event log: what it shows that a state does not know, and what the next state may say."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from source_meetings.providers.close.event_log import Changes, EventLog, LogReading, Newest
+from source_meetings.sync.fingerprints import digest, pack
+from source_meetings.sync.look_back import LookBack
+from source_meetings.sync.reading import (
+    Answer,
+    ReadEverything,
+    Row,
+    State,
+    Untrustworthy,
+    UnusableState,
+)
+from unit_tests.logic.fakes import FakeClose, ScriptedApi, at, text
+
+CURSOR = "date_updated"
+FIVE_MINUTES = LookBack(timedelta(minutes=5))
+ACTIONS = ("updated", "created", "deleted", "scheduled", "started", "completed", "canceled")
+
+
+def log(api: Any, days: int = 29) -> EventLog:
+    return EventLog(api, CURSOR, FIVE_MINUTES, days)
+
+
+def state(as_of: str | None = None, **fields: Any) -> State:
+    """A state that knows everything up to noon."""
+    events = dict.fromkeys(ACTIONS, text())
+    return {CURSOR: as_of or text(), "events": events, **fields}
+
+
+def event(id: str = "ev1", **fields: Any) -> Row:
+    return {
+        "id": id,
+        "object_type": "activity.meeting",
+        "object_id": "m1",
+        "action": "updated",
+        "date_updated": text(minutes=1),
+        **fields,
+    }
+
+
+def changes_of(*events: Row) -> Changes:
+    changes = Changes()
+    for one in events:
+        changes.add(one)
+    return changes
+
+
+def since(api: FakeClose, before: State) -> LogReading:
+    api.forget()
+    return log(api).changes_since(before)
+
+
+# -- what events say of a meeting -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_deletion_counts_whatever_other_events_there_are_and_in_any_order(order: int) -> None:
+    # Given a deletion and a later event
+    deletion = event("ev1", action="deleted", lead_id="lead")
+    later = event("ev2", date_updated=text(minutes=9), lead_id="other")
+    # When they come in either order
+    (change,) = changes_of(*[deletion, later][::order]).by_id.values()
+    # Then the deletion counts
+    assert change.is_deletion
+    assert change.lead_id == "lead"
+    # and its tombstone is as late as the latest event
+    assert change.moment == at(minutes=9)
+
+
+@pytest.mark.parametrize("place", ["data", "previous_data"])
+def test_a_tombstone_is_later_than_the_row_that_an_event_shows(place: str) -> None:
+    shown = event(action="deleted", **{place: {"date_updated": text(minutes=30)}})
+    (change,) = changes_of(shown).by_id.values()
+    assert change.moment == at(minutes=30, microseconds=1)
+
+
+@pytest.mark.parametrize("damage", [{"date_updated": "soon"}, {"object_id": None}])
+def test_an_event_that_does_not_say_when_it_was_or_of_what_cannot_be_trusted(damage: Row) -> None:
+    with pytest.raises(Untrustworthy, match="no usable date_updated or object_id"):
+        changes_of(event(**damage))
+
+
+def test_an_event_of_something_else_tells_of_no_meeting() -> None:
+    assert changes_of(event(object_type="lead")).by_id == {}
+    assert list(changes_of({**event(), "object_type": "activity.meeting"}).by_id) == ["m1"]
+
+
+# -- where a first sync begins --------------------------------------------------------------------
+
+
+def test_the_newest_event_of_any_kind_is_asked_for() -> None:
+    # Given
+    api = FakeClose()
+    api.insert(at())
+    api.now = at(minutes=1)
+    api.edit("m1", action="canceled")
+    # When the newest event is asked for, then this is it, in one request
+    assert log(api).newest() == Newest(at(minutes=1), at(minutes=1, seconds=1))
+    assert [one.params for one in api.asked] == [{"_limit": "1"}]
+
+
+def test_where_filters_are_required_the_newest_update_stands_for_all() -> None:
+    # Given a log that answers requests with filters only
+    api = FakeClose()
+    api.log = "filtered"
+    api.insert(at())
+    api.edit("m1")
+    # When the newest event is asked for, then it is that of the updates
+    assert log(api).newest().moment == at()
+    assert [one.params.get("action") for one in api.asked] == [None, "updated"]
+
+
+@pytest.mark.parametrize(("status", "closed"), [(403, True), (400, False)])
+def test_a_log_that_may_not_be_read_is_closed(status: int, closed: bool) -> None:
+    api = ScriptedApi(Answer([], at(), status=status))
+    assert log(api).newest() == Newest(None, at(), closed=closed)
+
+
+def test_a_first_state_knows_everything_up_to_the_newest_event_but_no_future() -> None:
+    assert log(FakeClose()).state_at(Newest(at(), at(minutes=1))) == state(text(minutes=1))
+    ahead = log(FakeClose()).state_at(Newest(at(days=1), at()))
+    assert ahead["events"] == dict.fromkeys(ACTIONS, text(seconds=1))
+    assert log(FakeClose()).state_at(Newest(None, at())) == {CURSOR: text(), "events": {}}
+
+
+# -- what changed ---------------------------------------------------------------------------------
+
+
+def test_each_action_is_asked_for_what_is_new_and_the_look_back_before_it() -> None:
+    api = FakeClose()
+    since(api, state())
+    assert [one.params for one in api.asked] == [
+        {
+            "object_type": "activity.meeting",
+            "action": action,
+            "date_updated__gte": "2026-06-01T11:55:00+00:00",
+        }
+        for action in ACTIONS
+    ]
+
+
+def test_the_watermark_of_an_action_is_its_own_newest_event_or_what_was_shown_before() -> None:
+    # Given an event of the action that is asked for second
+    api = FakeClose()
+    api.insert(at(), late=timedelta(days=9))
+    api.now = at(minutes=1)
+    api.edit("m1", action="created")
+    found = since(api, state())
+    # Then the query that came first promises noon, and the others what was seen by then
+    assert found.state["events"] == {
+        **dict.fromkeys(ACTIONS, text(minutes=1)),
+        "updated": text(),
+    }
+    assert list(found.changes) == ["m1"]
+
+
+def test_an_event_from_the_future_is_no_watermark() -> None:
+    # Given an event that is two days ahead of the clock
+    shown = ScriptedApi(
+        Answer([event(date_updated=text(days=2))], at(minutes=1), body={}),
+        Answer([], at(minutes=1), body={}),
+    )
+    # When
+    found = log(shown).changes_since(state())
+    # Then
+    assert found.state["events"]["updated"] == text(minutes=1, seconds=1)
+
+
+def test_events_that_were_seen_before_are_not_new_unless_they_were_changed_in_place() -> None:
+    api = FakeClose()
+    api.insert(at())
+    api.now = at(minutes=1)
+    api.edit("m1")
+    first = since(api, state())
+    assert list(first.changes) == ["m1"]
+    # When the same events are listed again, because the look-back reaches them
+    seen = {**state(), **first.state, "events_seen": pack(first.overlapping)}
+    assert since(api, seen).changes == {}
+    # and when the last one is changed in place
+    api.now += timedelta(seconds=1)
+    api.change_last_event()
+    assert list(since(api, seen).changes) == ["m1"]
+
+
+def test_only_events_that_the_next_sync_sees_again_are_remembered() -> None:
+    # Given events of noon, and one of ten minutes later
+    api = FakeClose()
+    api.insert(at())
+    api.edit("m1")
+    api.now = at(minutes=10)
+    api.edit("m1")
+    found = since(api, state())
+    # Then the one from more than five minutes before the oldest watermark would not be asked for
+    assert found.state["events"]["created"] == text(minutes=10)
+    assert len(found.overlapping) == 1
+
+
+def test_a_watermark_that_stays_behind_keeps_older_events_in_sight() -> None:
+    # Given updates up to noon only, and a creation ten minutes later: the updates are listed again
+    api = FakeClose()
+    api.insert(at(), late=timedelta(days=1))
+    api.edit("m1")
+    api.now = at(minutes=10)
+    api.insert(at())
+    found = since(api, state())
+    assert found.state["events"]["updated"] == text()
+    assert len(found.overlapping) == 2
+
+
+def test_new_deletions_are_told_by_the_version_of_their_event() -> None:
+    # Given a deletion
+    api = FakeClose()
+    api.insert(at())
+    api.now = at(minutes=1)
+    api.delete("m1")
+    # When it is seen for the first time, then it is new
+    found = since(api, state())
+    assert list(found.deletions.values()) == ["m1"]
+    assert found.changes["m1"].is_deletion
+    # And from then on it is not
+    seen = {**state(), **found.state, "events_seen": pack(found.overlapping)}
+    assert since(api, seen).deletions == {}
+
+
+def test_the_log_is_read_down_to_the_bound_and_no_further() -> None:
+    # Given a log that ignores the bound
+    shown = [event("ev1"), event("ev2", date_updated=text(minutes=-6))]
+    pages = [Answer([one], at(minutes=2), body={}, following=one["id"]) for one in shown]
+    api = ScriptedApi(*pages, Answer([], at(minutes=2), body={}))
+    log(api).changes_since(state())
+    updates = [one.page for one in api.asked if one.params["action"] == "updated"]
+    # Then the page that is older than that is the last one
+    assert updates == [None, "ev1"]
+
+
+def test_a_log_that_repeats_its_pages_has_no_end() -> None:
+    api = ScriptedApi(Answer([event()], at(minutes=2), body={}, following="more"))
+    with pytest.raises(Untrustworthy, match="lead to no end"):
+        log(api).changes_since(state())
+    assert len(api.asked) == 4
+
+
+def test_an_action_that_is_refused_cannot_be_trusted() -> None:
+    api = ScriptedApi(Answer([], at(), status=400))
+    with pytest.raises(Untrustworthy, match="refused to list the events of one action"):
+        log(api).changes_since(state())
+
+
+def test_a_log_that_is_closed_leaves_the_state_as_it_was() -> None:
+    api = FakeClose()
+    api.log = "closed"
+    found = since(api, state())
+    assert (found.closed, found.state, found.newest, found.changes) == (True, state(), at(), {})
+    assert log(api).deletions() == {}
+
+
+def test_a_watermark_that_was_known_for_longer_than_the_look_back_is_settled() -> None:
+    # Given a watermark that was known ten minutes ago
+    api = FakeClose()
+    api.now = at(minutes=10)
+    # When nothing has changed, then it is settled
+    found = since(api, state(seen_at=text()))
+    assert found.state["settled"] is True
+    # and then its own moment only is asked for
+    since(api, {**state(), **found.state})
+    assert api.asked[0].params["date_updated__gte"] == "2026-06-01T12:00:00+00:00"
+
+
+# -- a log that does not reach back far enough ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("as_of", "words"),
+    [
+        (text(days=-29, seconds=-2), "the last sync was 29 days ago"),
+        (text(days=2), "the saved state is ahead of Close's clock"),
+    ],
+)
+def test_a_state_that_the_log_does_not_reach_leads_to_reading_everything(
+    as_of: str, words: str
+) -> None:
+    with pytest.raises(ReadEverything, match=words) as raised:
+        since(FakeClose(), state(as_of))
+    assert not raised.value.from_start
+
+
+def test_a_state_as_old_as_the_log_is_trusted_to_be_can_be_used() -> None:
+    since(FakeClose(), state(text(days=-29, seconds=1)))
+
+
+@pytest.mark.parametrize(("days_later", "reaches"), [(28, True), (30, False)])
+def test_the_stamps_of_events_tell_how_far_back_the_log_reaches_if_the_clock_stands_still(
+    days_later: int, reaches: bool
+) -> None:
+    # Given a Date header that stands still
+    shown = event(date_updated=text(days=days_later - 60))
+    api = ScriptedApi(Answer([shown], at(), body={}))
+    before = state(text(days=-1))
+    before["events"] = dict.fromkeys(ACTIONS, text(days=-60))
+    if reaches:
+        log(api).changes_since(before)
+        return
+    with pytest.raises(ReadEverything, match="span more than Close's event log holds"):
+        log(api).changes_since(before)
+
+
+@pytest.mark.parametrize(
+    "damage", [{CURSOR: "soon"}, {CURSOR: "1969-01-01"}, {"events": None}, {"events": []}]
+)
+def test_a_state_of_another_form_is_refused(damage: State) -> None:
+    log(FakeClose()).check(state())
+    with pytest.raises(UnusableState):
+        log(FakeClose()).check({**state(), **damage})
+
+
+def test_all_deletions_are_listed_without_a_bound() -> None:
+    api = FakeClose()
+    for _ in range(5):
+        api.delete(api.insert(at()))
+    assert sorted(log(api).deletions()) == ["m1", "m2", "m3", "m4", "m5"]
+    assert {tuple(one.params.values()) for one in api.asked} == {("activity.meeting", "deleted")}
+
+
+def test_the_version_of_an_event_is_its_id_and_time_of_change() -> None:
+    api = ScriptedApi(Answer([event()], at(minutes=2), body={}), Answer([], at(), body={}))
+    found = log(api).changes_since(state())
+    assert found.overlapping == [digest(["ev1", text(minutes=1)])]

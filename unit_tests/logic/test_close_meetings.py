@@ -1,0 +1,376 @@
+"""Close's meetings, whatever is written between any two requests."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import timedelta
+from random import Random
+from typing import Any
+from unittest.mock import patch
+from zlib import crc32
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from source_meetings.providers.close import density, windows
+from source_meetings.providers.close.list_pages import MeetingList
+from source_meetings.providers.close.meetings import MeetingsStrategy
+from source_meetings.providers.close.windows import Window, WindowReader
+from source_meetings.sync.reading import State, Untrustworthy, UnusableState
+from source_meetings.timestamps import parse
+from unit_tests.logic.fakes import FakeClose, Table, at, synced, text
+
+CURSOR = "date_updated"
+
+
+def strategy(api: FakeClose, **options: Any) -> MeetingsStrategy:
+    config = {"provider": {}, "start_date": options.pop("start_date", None)}
+    return MeetingsStrategy("meetings", CURSOR, config, api, **options)
+
+
+def aim_at(rows: int) -> ExitStack:
+    """Let windows be as wide as that for so many rows."""
+    stack = ExitStack()
+    for module in (density, windows):
+        stack.enter_context(patch.object(module, "ROWS_AIMED_AT", rows))
+    return stack
+
+
+# -- windows --------------------------------------------------------------------------------------
+
+
+def window(start: Any = None, end: Any = None) -> Window:
+    return Window(start, end, at())
+
+
+def read(api: FakeClose, *wanted: Window) -> list[str]:
+    reader = WindowReader(MeetingList(api))
+    return [row["id"] for one in wanted for answer in reader.read(one) for row in answer.rows]
+
+
+def bounds(api: FakeClose) -> list[tuple[str | None, str | None]]:
+    names = ("date_created__gte", "date_created__lt")
+    return [tuple(one.params.get(name) for name in names) for one in api.asked]  # type: ignore[misc]
+
+
+def test_a_window_that_fits_a_page_is_one_request() -> None:
+    api = FakeClose()
+    for _ in range(3):
+        api.insert(at())
+    assert len(read(api, window(at(days=-1), at(days=1)))) == 3
+    assert bounds(api) == [("2026-05-31T12:00:00+00:00", "2026-06-02T12:00:00+00:00")]
+
+
+def test_an_open_window_that_does_not_fit_a_page_is_cut_where_it_was_made() -> None:
+    # Given more meetings than fit a page
+    api = FakeClose()
+    for number in range(4):
+        api.insert(at(days=number - 2))
+    # When they are read, then all are there
+    assert sorted(read(api, window())) == ["m1", "m2", "m3", "m4"]
+    # And the window was cut at the moment of its making
+    assert bounds(api)[:3] == [
+        (None, None),
+        (None, "2026-06-01T12:00:00+00:00"),
+        ("2026-06-01T12:00:00+00:00", None),
+    ]
+
+
+def test_a_second_that_does_not_fit_a_page_is_skipped_through() -> None:
+    # Given seven meetings of one second, in pages of three
+    api = FakeClose()
+    for number in range(7):
+        api.insert(at(microseconds=number))
+    with aim_at(2):
+        found = read(api, window(at(), at(seconds=1)))
+    # Then each page begins with the last row of the one before it
+    assert set(found) == set(api.meetings)
+    assert [one.page for one in api.asked] == [None, 2, 4]
+
+
+def test_a_full_second_whose_meetings_do_not_all_say_so_cannot_be_trusted() -> None:
+    # Given a full second, one of whose meetings does not say when it was made
+    api = FakeClose()
+    for _ in range(4):
+        api.insert(at())
+    page = api.answer
+
+    def answer(asked: Any) -> Any:
+        found = page(asked)
+        found.rows[0]["date_created"] = None
+        return found
+
+    api.answer = answer  # type: ignore[method-assign]
+    # When it is read, then it is not trusted
+    with pytest.raises(Untrustworthy, match="not all of them say in date_created"):
+        read(api, window(at(), at(seconds=1)))
+
+
+@pytest.mark.parametrize("starts", ["0001-01-01T05:00:00Z", "9999-12-31T05:00:00Z"])
+def test_the_ends_of_the_calendar_can_be_read_as_far_as_they_fit_a_page(starts: str) -> None:
+    # Given a full page of meetings at one end of the calendar, and others
+    api = FakeClose()
+    for _ in range(3):
+        api.insert(parse(starts))
+    for number in range(9):
+        api.insert(at(days=number))
+    # When they are read, then all are there
+    with aim_at(2):
+        assert set(read(api, window())) == set(api.meetings)
+    # And one more at that end cannot be read
+    api.insert(parse(starts))
+    with aim_at(2), pytest.raises(Untrustworthy, match="at the end of the calendar"):
+        read(api, window())
+
+
+starts = st.integers(0, 40).map(lambda n: at(seconds=n)) | st.datetimes(
+    at(days=-20000).replace(tzinfo=None), at(days=20000).replace(tzinfo=None)
+).map(lambda moment: moment.replace(tzinfo=at().tzinfo))
+
+
+@given(meetings=st.lists(starts, max_size=40), most=st.integers(1, 24), seed=st.integers(0, 99))
+@settings(max_examples=100)
+def test_every_meeting_is_in_one_of_the_windows_that_time_is_cut_into(
+    meetings: list[Any], most: int, seed: int
+) -> None:
+    # Given meetings of any density, in an order that says nothing
+    api = FakeClose()
+    api.shuffle = lambda id: crc32(f"{id} {seed}".encode())
+    for moment in meetings:
+        api.insert(moment)
+    with aim_at(2):
+        cut = WindowReader(MeetingList(api)).cut_everything(at(), most)
+        found = read(api, *cut)
+    # Then the windows follow each other and leave nothing out
+    assert len(cut) <= most + 1
+    assert [one.start for one in cut] == [None, *(one.end for one in cut[:-1])]
+    assert cut[-1].end is None
+    assert set(found) == set(api.meetings)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"now": None}, {"date_created__gte": "soon"}, {"date_created__lt": 7}]
+)
+def test_a_window_of_another_form_is_refused(damage: State) -> None:
+    for one in (window(), window(at(), at(days=1))):
+        assert Window.of(one.values()) == one
+        with pytest.raises(UnusableState):
+            Window.of({**one.values(), **damage})
+
+
+# -- whole syncs ----------------------------------------------------------------------------------
+
+
+class Writer:
+    """Writes at random, sometimes with events that can be seen minutes later."""
+
+    def __init__(self, api: FakeClose, seed: int) -> None:
+        self._api = api
+        self._random = Random(seed)
+        self.rests = False
+        self.gone: set[str] = set()
+
+    def __call__(self) -> None:
+        if self.rests:
+            return
+        api, random = self._api, self._random
+        api.now += timedelta(seconds=random.choice([0, 0.3, 2, 100]))
+        late = timedelta(minutes=random.choice([0, 0, 0, 4]))
+        ids = list(api.meetings)
+        kind = random.choice(["insert", "edit", "edit", "cancel", "silent", "delete", "again"])
+        if not ids or kind == "insert":
+            api.insert(at(days=random.choice([-800, -5, 0, 0, 3, 400])), late=late)
+        elif kind == "edit":
+            api.edit(random.choice(ids), late=late)
+        elif kind == "cancel":
+            api.edit(random.choice(ids), action="canceled", late=late)
+        elif kind == "silent":
+            near = [id for id in ids if at(days=-6).isoformat() < api.meetings[id]["date_created"]]
+            near = [id for id in near if api.meetings[id]["date_created"] < text(days=80)]
+            if near:
+                api.add_in_silence(random.choice(near))
+        elif kind == "again":
+            api.change_last_event()
+        else:
+            id = random.choice(ids)
+            self.gone.add(id)
+            api.delete(id, late=late)
+
+
+@given(
+    syncs=st.lists(
+        st.tuples(
+            st.dictionaries(st.integers(1, 25), st.integers(1, 3), max_size=5),
+            st.none() | st.integers(0, 8),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    log=st.sampled_from(["open", "filtered"]),
+    ignores_dates=st.booleans(),
+    workers=st.integers(1, 2),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=150)
+def test_the_table_becomes_the_truth_whatever_is_written_during_syncs_some_of_which_are_killed(
+    syncs: list[tuple[dict[int, int], int | None]],
+    log: str,
+    ignores_dates: bool,
+    workers: int,
+    seed: int,
+) -> None:
+    # Given an account
+    api = FakeClose()
+    api.log, api.ignores_dates = log, ignores_dates
+    write = Writer(api, seed)
+    for _ in range(8):
+        write()
+    table, state = Table(CURSOR), dict[str, Any]()
+    with aim_at(2):
+        # When it is written to during syncs, of which some are killed
+        for writes, killed in syncs:
+            api.forget()
+            for number, times in writes.items():
+                for _ in range(times):
+                    api.before(number, write)
+            course = synced(
+                strategy(api, most_windows=4),
+                state,
+                table,
+                workers=workers,
+                pages_at_most=killed,
+            )
+            assert course.error is None
+            state = course.state
+        # and no more, until every event can be seen
+        write.rests = True
+        api.now += timedelta(minutes=6)
+        synced(strategy(api, most_windows=4), state, table)
+    # Then the table has the meetings as they are, and those that it knew and are gone as deleted
+    found = table.by_id()
+    live = {id: row for id, row in found.items() if not row.get("is_deleted")}
+    assert live == api.meetings
+
+
+# -- what a later sync asks for -------------------------------------------------------------------
+
+
+def synced_at_noon(api: FakeClose) -> State:
+    """The state of a first sync; then ten minutes pass."""
+    found: State = synced(strategy(api)).state
+    api.now = at(minutes=10)
+    api.forget()
+    return found
+
+
+def ids_asked(api: FakeClose) -> list[str]:
+    return [one.params["id__in"] for one in api.asked if "id__in" in one.params]
+
+
+def test_changed_meetings_are_asked_for_by_id_as_many_as_a_page_holds() -> None:
+    # Given five meetings that have changed since the last sync
+    api = FakeClose()
+    for _ in range(5):
+        api.insert(at(days=-400))
+    state = synced_at_noon(api)
+    for id in api.meetings:
+        api.edit(id)
+    # When
+    course = synced(strategy(api), state)
+    # Then
+    assert ids_asked(api) == ["m1,m2,m3", "m4,m5"]
+    assert {row["id"] for row in course.rows} == set(api.meetings)
+
+
+def test_a_deletion_is_looked_at_again_until_the_meeting_is_not_shown_any_more() -> None:
+    # Given a meeting that is deleted and still shown
+    api = FakeClose()
+    row = api.meetings[api.insert(at(days=-400))]
+    state = synced_at_noon(api)
+    api.delete("m1")
+    api.meetings["m1"] = row
+    course = synced(strategy(api), state)
+    assert [one.get("is_deleted") for one in course.rows] == [None]
+    # When it is gone, then the next sync says so
+    del api.meetings["m1"]
+    course = synced(strategy(api), course.state)
+    assert [(one["id"], one["is_deleted"]) for one in course.rows] == [("m1", True)]
+    # and the one after that does not ask for it
+    api.forget()
+    assert synced(strategy(api), course.state).rows == []
+    assert ids_asked(api) == []
+
+
+def test_a_meeting_that_a_page_leaves_out_is_asked_for_once_more() -> None:
+    # Given an answer that leaves one of two changed meetings out
+    api = FakeClose()
+    for _ in range(2):
+        api.insert(at(days=-400))
+    state = synced_at_noon(api)
+    for id in api.meetings:
+        api.edit(id)
+    hidden = dict(api.meetings)
+    api.before(8, lambda: api.meetings.pop("m2"))
+    api.before(9, lambda: api.meetings.update(hidden))
+    course = synced(strategy(api), state)
+    # Then it is read all the same
+    assert ids_asked(api) == ["m1,m2", "m2"]
+    assert [row["id"] for row in course.rows] == ["m1", "m2"]
+
+
+def test_every_sync_reads_two_weeks_back_and_a_quarter_ahead_again() -> None:
+    api = FakeClose()
+    state = synced_at_noon(api)
+    synced(strategy(api), state)
+    # Without any event, the clock is what the window is about
+    assert bounds(api)[-1] == ("2026-05-18T12:10:07+00:00", "2026-08-30T12:10:07+00:00")
+
+
+def test_the_window_that_is_read_again_spans_the_clock_and_the_newest_event() -> None:
+    # Given a Date header that is a day ahead of the stamps
+    api = FakeClose()
+    api.skew = timedelta(days=1)
+    api.insert(at(days=-400))
+    state = synced_at_noon(api)
+    synced(strategy(api), state)
+    first, end = bounds(api)[-1]
+    assert (first, end) == ("2026-05-18T12:00:00+00:00", "2026-08-31T12:10:07+00:00")
+
+
+def test_what_a_first_sync_has_seen_of_that_window_is_not_emitted_again() -> None:
+    # Given meetings whose last events are older than the look-back before the newest event
+    api = FakeClose()
+    api.now = at(hours=-1)
+    for days in (-15, -13, 0, 80):
+        api.insert(at(days=days))
+    api.now = at()
+    api.insert(at(days=-400))
+    state = synced_at_noon(api)
+    assert [row["id"] for row in synced(strategy(api), state).rows] == ["m5"]
+    # When one in the window changes in silence, then it is emitted
+    api.add_in_silence("m2")
+    assert {row["id"] for row in synced(strategy(api), state).rows} == {"m2", "m5"}
+
+
+def test_without_the_log_a_wider_window_is_read_again() -> None:
+    # Given a log that may not be read
+    api = FakeClose()
+    api.log = "closed"
+    state = synced_at_noon(api)
+    # When a later sync runs
+    synced(strategy(api), state)
+    # Then it reads a quarter back and a year ahead
+    first, end = bounds(api)[-1]
+    assert (first, end) == ("2026-03-03T12:10:01+00:00", "2027-06-01T12:10:01+00:00")
+
+
+def test_what_was_deleted_while_the_state_could_not_be_used_is_told_by_the_log() -> None:
+    # Given a state that is older than the log is trusted to reach
+    api = FakeClose()
+    api.insert(at(days=-400))
+    state = synced_at_noon(api)
+    api.now = at(days=31)
+    api.delete("m1")
+    course = synced(strategy(api), state)
+    assert [(row["id"], row["is_deleted"]) for row in course.rows] == [("m1", True)]
