@@ -23,7 +23,7 @@ setup(
     ],
     package_dir={"source_meetings.schemas": "schemas"},
     package_data={
-        "source_meetings": ["py.typed", "providers/*/manifest.yaml"],
+        "source_meetings": ["py.typed", "providers/*.yaml", "providers/*/manifest.yaml"],
         "source_meetings.schemas": ["*.json"],
     },
     install_requires=[

@@ -14,7 +14,8 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import parse_url
 
 from source_meetings import timestamps
-from source_meetings.schema_check import check, config_error
+from source_meetings.errors import config_error
+from source_meetings.schema_check import check
 
 # As in metadata.yaml
 DOCUMENTATION_URL = "https://docs.airbyte.com/integrations/sources/meetings"

@@ -19,7 +19,8 @@ from airbyte_cdk.models import (
     ConfiguredAirbyteCatalogSerializer,
 )
 
-from source_meetings.schema_check import check, config_error
+from source_meetings.errors import config_error
+from source_meetings.schema_check import check
 
 # What of the protocol's own forms we rely on:
 # https://github.com/airbytehq/airbyte-protocol (airbyte_protocol.yaml)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jsonschema
-from airbyte_cdk.models import FailureType
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from source_meetings.errors import config_error
 
 _TYPES = {
     "array": "a list",
@@ -21,13 +21,6 @@ _TYPES = {
     "object": "an object",
     "string": "a string",
 }
-
-
-def config_error(message: str) -> AirbyteTracedException:
-    """Return the error for something that the user can fix."""
-    return AirbyteTracedException(
-        message=message, internal_message=message, failure_type=FailureType.config_error
-    )
 
 
 def check(what: str, value: Any, schema: Mapping[str, Any]) -> None:
