@@ -77,7 +77,7 @@ format: $(INSTALLED) ## Mend style and formatting
 types: $(INSTALLED) ## Check types
 	@$(BIN)/mypy
 
-sandbox: $(INSTALLED) ## Serve the four providers on loopback until Ctrl-C
+sandbox: $(INSTALLED) ## Serve the providers on loopback until Ctrl-C
 	@$(BIN)/python -m sandbox
 
 requests: $(INSTALLED) ## Count the requests that first and later syncs take

@@ -13,25 +13,19 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from sandbox import Sandbox
-from sandbox.expoplatform import ExpoPlatformSide, Participant
-from sandbox.highlevel import HighLevelSide
-from sandbox.side import Call, Row
+from sandbox.accounts import ACCOUNTS, Account
 from source_meetings.source import SourceMeetings
-from unit_tests.accounts import ACCOUNTS
 from unit_tests.harness import catalog, write_json
 
 ROOT = Path(__file__).parents[1]
 CLOCK = "2026-06-01T00:00:00Z"
-NOW = datetime(2026, 6, 1, tzinfo=timezone.utc)
 MOST_GROWTH_MB = 60
-_CALENDARS = 20
 MOST_STATE_KB = 100
 _RECORD = b'{"type":"RECORD"'
 _STATE = b'{"type":"STATE"'
@@ -72,115 +66,30 @@ class Measurement:
         return max(1_000_000, self.record_bytes / 100)
 
 
-class ManyEvents(HighLevelSide):
-    """Calendars whose events start at equal distances over the last three years and 60 days on."""
-
-    def hold(self, meetings: int) -> None:
-        for _ in range(_CALENDARS):
-            self.add_calendar()
-        first = int((NOW - timedelta(days=3 * 365)).timestamp() * 1000)
-        last = int((NOW + timedelta(days=60)).timestamp() * 1000)
-        self.starts = range(first, last, (last - first) * _CALENDARS // meetings)
-
-    def _between(self, call: Call, start: int, end: int) -> list[Row]:
-        (calendar,) = self._asked_calendars(call)
-        first, step = self.starts.start, self.starts.step
-        numbers = range(max(0, -(-(start - first) // step)), max(0, -(-(end - first) // step)))
-        return [self._row(calendar, number) for number in numbers if number < len(self.starts)]
-
-    def _row(self, calendar: str, number: int) -> Row:
-        start = datetime.fromtimestamp(self.starts[number] / 1000, timezone.utc)
-        changed = min(start - timedelta(days=3), NOW).isoformat(timespec="seconds")
-        return {
-            "id": f"evt{calendar[-4:]}{number:012d}",
-            "title": "Intro call",
-            "calendarId": calendar,
-            "locationId": self.location_id,
-            "contactId": f"con{number:017d}",
-            "groupId": self.calendars[calendar]["groupId"],
-            "appointmentStatus": "confirmed",
-            "assignedUserId": f"usr{number % 9:017d}",
-            "users": [f"usr{number % 9:017d}"],
-            "address": f"https://meet.example.com/{number}",
-            "notes": "",
-            "isRecurring": False,
-            "startTime": start.isoformat(timespec="seconds"),
-            "endTime": (start + timedelta(minutes=30)).isoformat(timespec="seconds"),
-            "dateAdded": changed,
-            "dateUpdated": changed,
-            "assignedResources": [],
-            "createdBy": {"userId": None, "source": "booking_widget"},
-        }
-
-
-class _Participants(Sequence[Participant]):
-    """One row for each of as many meetings, in the order of accounts."""
-
-    def __init__(self, event: int, meetings: int) -> None:
-        self._event, self._meetings = event, meetings
-
-    def __len__(self) -> int:
-        return self._meetings
-
-    @overload
-    def __getitem__(self, place: int) -> Participant: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Participant]: ...
-    def __getitem__(self, place: int | slice) -> Participant | list[Participant]:
-        if isinstance(place, slice):
-            return [self[number] for number in range(*place.indices(len(self)))]
-        stamp = int(NOW.timestamp()) - place % 5_000_000
-        return Participant(
-            self._event, str(place), str(place // 8), "Confirmed", stamp, stamp, stamp
-        )
-
-
-class ManyParticipants(ExpoPlatformSide):
-    """One event with one participant for each of so many meetings."""
-
-    def hold(self, meetings: int) -> None:
-        self.listed = _Participants(101, meetings)
-
-    def _select(self, *_: Any) -> list[Participant]:
-        return self.listed  # type: ignore[return-value]
-
-
-def _sandbox(provider: str, meetings: int) -> Sandbox:
-    box = Sandbox(clock=CLOCK)
-    if provider == "highlevel":
-        many = box.sides["highlevel"] = box.highlevel = ManyEvents(box.clock, box.lock)
-        many.hold(meetings)
-        many.interval_ms = 50
-    elif provider == "expoplatform":
-        event = box.sides["expoplatform"] = box.expoplatform = ManyParticipants(box.clock, box.lock)
-        event.hold(meetings)
-    elif provider == "close":
-        box.close.generate(count=meetings, events=False)
-    else:
-        box.salesloft.generate(count=meetings)
-    return box
-
-
 def measure(provider: str, meetings: int) -> Measurement:
     """Sync so many meetings for the first time, in a process of its own."""
-    with _sandbox(provider, meetings) as box:
-        return _measure(box, provider, meetings, [])
+    with Sandbox(clock=CLOCK) as box:
+        return _measure(_holding(box, provider, meetings), meetings, [])
 
 
 def measure_both(provider: str, meetings: int) -> Iterator[Measurement]:
     """Sync so many meetings for the first time, and an hour later again."""
-    with _sandbox(provider, meetings) as box:
-        first = _measure(box, provider, meetings, [])
+    with Sandbox(clock=CLOCK) as box:
+        account = _holding(box, provider, meetings)
+        first = _measure(account, meetings, [])
         yield first
         box.clock.advance(hours=1)
-        yield _measure(box, provider, meetings, [first.last_state])
+        yield _measure(account, meetings, [first.last_state])
 
 
-def _measure(box: Sandbox, provider: str, meetings: int, state: list[Any]) -> Measurement:
-    account = ACCOUNTS[provider](box, 1)
-    config = account.config()
-    if provider == "expoplatform":
-        config["provider"]["event_ids"] = [101]
+def _holding(box: Sandbox, provider: str, meetings: int) -> Account:
+    account = ACCOUNTS[provider](box)
+    account.hold(meetings)
+    return account
+
+
+def _measure(account: Account, meetings: int, state: list[Any]) -> Measurement:
+    box, config = account.box, account.config()
     configured = catalog(SourceMeetings(config=config), account.streams[:1], "incremental")
     files = [write_json(config), write_json(configured), write_json(state)]
     box.forget_requests()
@@ -209,9 +118,9 @@ def _measure(box: Sandbox, provider: str, meetings: int, state: list[Any]) -> Me
     for file in files:
         Path(file).unlink()
     if process.returncode:
-        raise SystemExit(f"the sync of {provider} failed: {said}")
+        raise SystemExit(f"the sync of {account.title} failed: {said}")
     return Measurement(
-        provider=provider,
+        provider=account.name,
         sync="incremental" if state else "first",
         meetings=meetings,
         records=records,

@@ -24,8 +24,8 @@ from random import Random
 from typing import Any
 
 from sandbox import Sandbox
+from sandbox.accounts import ACCOUNTS
 from source_meetings.source import SourceMeetings
-from unit_tests.accounts import ACCOUNTS
 from unit_tests.harness import Json, Output, Table, catalog
 from unit_tests.processes import read_in_a_process
 
@@ -64,11 +64,8 @@ class Connection:
         self.name = name
         self.chance = Random(f"{seed} {name}")
         self.box = Sandbox(clock=START).start()
-        self.account = ACCOUNTS[name](self.box, self.chance.randrange(2**16))
-        self.account.generate(size)
-        self.oauth = name != "expoplatform"
-        if name == "highlevel":
-            self.box.highlevel.interval_ms = 50
+        self.account = ACCOUNTS[name].with_rows(self.box, size, self.chance.randrange(2**16))
+        self.oauth = self.account.has_oauth
         handle, self.config_path = tempfile.mkstemp(suffix=".json")
         os.close(handle)
         self.authenticate()
@@ -107,7 +104,7 @@ class Connection:
     def a_sync_in_bad_weather(self) -> None:
         """Anything may happen at any of its requests."""
         chance, box = self.chance, self.box
-        here = f"/{self.name}/"
+        here = self.account.path
         for _ in range(chance.choice((0, 1, 3))):
             nth = chance.randint(1, 25)
             box.after(here, nth, lambda: self.write("writes in mid-sync"))
@@ -130,8 +127,8 @@ class Connection:
             self.count["failed"] += 1
             if not for_good and not self.has_lost_its_token(output):
                 raise Wrong(f"a sync failed: {[error['message'] for error in output.errors]}")
-        for script in (box._before, box._after, box._faults):
-            script.clear()
+        box.forget_hooks()
+        box.forget_faults()
         if self.oauth:
             self.account.side.oauth.after_uses = None
 
@@ -185,7 +182,10 @@ class Connection:
 
 
 def soak(days: int | None, minutes: float | None, seed: int, size: int) -> list[Connection]:
-    """Let days pass for all four connections; raises Wrong, with the seed, at the first fault."""
+    """Let days pass for a connection to each provider.
+
+    Raises Wrong, with the seed, at the first table that is not the truth.
+    """
     connections = [Connection(name, seed, size) for name in ACCOUNTS]
     started = time.monotonic()
     day = 0

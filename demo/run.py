@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from providers import PROVIDERS, Edit, Provider, Row
+Row = dict[str, Any]
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 FOLDER = CHECKOUT / ".demo"
@@ -67,7 +67,7 @@ class Sandbox:
             raise RuntimeError("the sandbox did not start")
         ready = json.loads(line)
         self.url: str = ready["url"]
-        self.providers: dict[str, Any] = ready["providers"]
+        self.accounts: dict[str, Row] = ready["providers"]
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(f"{self.url}/_sandbox/{path}", timeout=30) as answer:
@@ -161,37 +161,44 @@ def step(words: str) -> Iterator[None]:
         yield
 
 
-def changes(
-    edits: list[Edit], before: dict[str, Row], after: dict[str, Row], shown_names: tuple[str, ...]
+def changed_cells(
+    changes: list[Row], before: dict[str, Row], after: dict[str, Row], shown_names: list[str]
 ) -> Iterator[list[str]]:
-    """What the edits have changed in DuckDB: key, edit, column, before, after."""
-    for edit in edits:
-        if edit.row is None:
+    """What the changes have done in DuckDB: key, change, column, before, after."""
+    for change in changes:
+        key = change["key"]
+        if key is None:
             continue
-        old, new = before.get(edit.row, {}), after.get(edit.row, {})
+        old, new = before.get(key, {}), after.get(key, {})
         names = [name for name in shown_names if old.get(column(name)) != new.get(column(name))]
         if new.get("is_deleted"):
             names = ["is_deleted"]
         for name in names or ["(nothing)"]:
             cells = (shown(row.get(column(name))) for row in (old, new))
-            yield [short(edit.row), edit.words, name, *cells]
-    for id in after.keys() - before.keys():
-        cells = ", ".join(shown(after[id].get(column(name))) for name in shown_names[:2])
-        yield [short(id), "booked", "(new row)", "–", cells]
+            yield [short(key), change["words"], name, *cells]
+    for key in after.keys() - before.keys():
+        cells = ", ".join(shown(after[key].get(column(name))) for name in shown_names[:2])
+        yield [short(key), "booked", "(new row)", "–", cells]
 
 
-def demonstrate(provider: Provider, box: Sandbox, cache: ab.DuckDBCache) -> bool:
+def primary_key(source: ab.Source, stream: str) -> list[str]:
+    """The fields of a stream's primary key, as the connector names them."""
+    (found,) = (one for one in source.discovered_catalog.streams if one.name == stream)
+    return [name for (name,) in found.source_defined_primary_key]
+
+
+def demonstrate(name: str, box: Sandbox, cache: ab.DuckDBCache) -> bool:
     """One provider from `spec` to the comparison; whether the table equals the truth."""
-    console.rule(f"[bold]{provider.title}", align="left")
-    box.post(f"{provider.name}/generate", provider.generate)
-    settings = provider.settings(box.providers[provider.name])
+    account = box.accounts[name]
+    title, stream, columns = account["title"], account["stream"], account["shown"]
+    console.rule(f"[bold]{title}", align="left")
+    box.post(f"{name}/account/generate", {"count": 1000})
     source = ab.get_source(
         "source-meetings",
-        config={"provider": {"name": provider.name, **settings}},
+        config=account["config"],
         local_executable=BIN / "source-meetings",
         install_if_missing=False,
     )
-    stream, key = provider.stream, "|".join(provider.key)
 
     commands = table("command", "answer", "requests", "points", "time")
     with step("spec, check and discover"):
@@ -205,39 +212,37 @@ def demonstrate(provider: Provider, box: Sandbox, cache: ab.DuckDBCache) -> bool
         streams = source.get_available_streams()
         commands.add_row("discover", "streams: " + ", ".join(streams), *meter.read())
     console.print(commands)
+    fields_of_key = primary_key(source, stream)
+    key = "|".join(fields_of_key)
 
     reads = table("sync", "rows", "in DuckDB", "requests", "points", "time")
     with step(f"read {stream}: the first sync"):
         meter = Meter(box)
         count = source.read(cache=cache, streams=[stream]).processed_records
         measured = meter.read()
-        before = {key_of(row, provider.key): row for row in rows_of(cache, stream)}
+        before = {key_of(row, fields_of_key): row for row in rows_of(cache, stream)}
         reads.add_row("first", f"{count:,}", f"{len(before):,}", *measured)
-    sample = table(key, *provider.shown, title=f"{stream}: 5 of {len(before):,} rows")
+    sample = table(key, *columns, title=f"{stream}: 5 of {len(before):,} rows")
     for id, row in list(before.items())[-5:]:
-        sample.add_row(short(id), *(shown(row[column(name)]) for name in provider.shown))
+        sample.add_row(short(id), *(shown(row[column(name)]) for name in columns))
     console.print(sample)
 
-    edits = provider.edits(box.get(f"{provider.name}/truth"), datetime.now(timezone.utc))
-    with step(f"{len(edits)} edits in the sandbox, as people make them in {provider.title}"):
-        for edit in edits:
-            box.post(f"{provider.name}/{edit.action}", edit.arguments)
+    with step(f"Changes in the sandbox, as people make them in {title}"):
+        changes = box.post(f"{name}/account/change_for_demo", {})
     with step(f"read {stream}: the incremental sync, from the state of the first"):
         meter = Meter(box)
         count = source.read(cache=cache, streams=[stream]).processed_records
         measured = meter.read()
-        after = {key_of(row, provider.key): row for row in rows_of(cache, stream)}
+        after = {key_of(row, fields_of_key): row for row in rows_of(cache, stream)}
         reads.add_row("incremental", f"{count:,}", f"{len(after):,}", *measured)
-    changed = table(key, "edit", "column", "before", "after", title="Changed in DuckDB")
-    for cells in changes(edits, before, after, provider.shown):
+    changed = table(key, "change", "column", "before", "after", title="Changed in DuckDB")
+    for cells in changed_cells(changes, before, after, columns):
         changed.add_row(*cells)
     console.print(changed)
     console.print(reads)
 
-    if provider.note:
-        console.print(f"  {provider.note}")
-    truth = box.get(f"{provider.name}/truth")
-    wrong = differences(truth, rows_of(cache, stream), provider.key)
+    truth = box.get(f"{name}/truth")
+    wrong = differences(truth, rows_of(cache, stream), fields_of_key)
     if wrong:
         console.print(f"[bold red]✗ {stream} is not what the sandbox holds:[/]")
         for words in wrong[:10]:
@@ -334,7 +339,7 @@ def main() -> int:
             )
             types.CONVERSION_MAP["timestamp_with_timezone"] = PointInTime
             cache = ab.DuckDBCache(db_path=DATABASE)
-            right = [demonstrate(provider, box, cache) for provider in PROVIDERS]
+            right = [demonstrate(name, box, cache) for name in box.accounts]
             cache.close()
         unify()
     except KeyboardInterrupt:

@@ -34,9 +34,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from integration_tests.accounts import ACCOUNTS
+from integration_tests.samples import sample
 from sandbox import Sandbox
-from source_meetings.source import manifest_of, providers
+from sandbox.accounts import ACCOUNTS
+from source_meetings.manifest import manifest_of, providers
 from unit_tests.harness import run_command, write_json
 
 Json = dict[str, Any]
@@ -378,7 +379,7 @@ def form(request: pytest.FixtureRequest) -> Json:
 
 @pytest.mark.parametrize("provider", providers())
 def test_the_sample_configuration_fits_the_form(provider):
-    config = ACCOUNTS[provider].sample("sample_config.json")
+    config = sample(provider, "sample_config.json")
     assert invalid_values(specification()["connectionSpecification"], config) == []
 
 
@@ -450,7 +451,7 @@ STREAMS = sorted(manifest_of(providers()[0])["schemas"])
 @cache
 def discovery(provider: str) -> list[Json]:
     with Sandbox(clock="2026-06-01T00:00:00Z") as box:
-        config = ACCOUNTS[provider].config(box)
+        config = ACCOUNTS[provider](box).config()
         return run_command(["discover", "--config", write_json(config)]).messages
 
 
@@ -667,7 +668,7 @@ VIOLATIONS_OF_A_CATALOG: list[tuple[Callable[..., list[str]], Any, str]] = [
         for case in VIOLATIONS_OF_A_FORM + VIOLATIONS_OF_A_CATALOG
     ],
 )
-def test_the_rule_catches(rule, violation, words):
+def test_each_rule_finds_the_fault_and_says_where_it_is(rule, violation, words):
     # Given a form or a stream that breaks one rule
     # When the rule looks at it
     (fault,) = rule(violation)

@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 
 from integration_tests import unified
-from integration_tests.accounts import ACCOUNTS
-from sandbox import Sandbox
+from integration_tests.unified import Accounts
+from sandbox.accounts import ACCOUNTS
 from source_meetings.source import SourceMeetings
 from unit_tests.harness import catalog, read
 
@@ -33,7 +33,6 @@ CLIENTS = CHECKOUT / ".venv-clients" / "bin"
 COMPILERS = CHECKOUT / ".venv-warehouses" / "bin"
 CONNECTOR = Path(sys.executable).parent / "source-meetings"
 WAREHOUSE = Path(__file__).parent / "warehouse.py"
-PROVIDERS = ("close", "expoplatform", "highlevel", "salesloft")
 
 Json = dict[str, Any]
 
@@ -241,94 +240,19 @@ def destination(tmp_path: Path) -> Iterator[Warehouse]:
 # -- the whole chain ------------------------------------------------------------------------------
 
 
-def fill(box: Sandbox) -> None:
-    """The accounts of the other tests, and what a model of meetings could get wrong."""
-    for provider in PROVIDERS:
-        ACCOUNTS[provider].fill(box)
-    box.highlevel.delete_shows = True
-    ids = list(box.close.meetings)
-    box.close.edit(
-        ids[5], attendees=[_of_close("Ada@Example.com", "yes"), _of_close("b@example.com")]
-    )
-    box.close.edit(ids[6], attendees=[_of_close("gone@example.com")])
-    box.close.edit(
-        ids[7], status="declined-by-org", conference_links=[], location="https://a.example"
-    )
-    for number, outcome in enumerate(box.close.outcomes):
-        box.close.edit(ids[10 + number], outcome_id=outcome["id"])
-    one, two, three = list(box.salesloft.meetings)[:3]
-    box.salesloft.edit(
-        one,
-        attendees=[
-            _of_salesloft("Ada@Example.com", organizer=True),
-            _of_salesloft("b@example.com"),
-        ],
-        guests=["ada@example.com", "New@example.com"],
-        recipient_email="new@example.com",
-        recipient_name="New One",
-    )
-    box.salesloft.edit(two, attendees=[_of_salesloft("b@example.com")], guests=["b@example.com"])
-    box.salesloft.edit(three, all_day=True, no_show=True, status="failed")
-    box.highlevel.insert(
-        startTime="2026-06-30T23:30:00-07:00",
-        endTime="2026-07-01T00:15:00-07:00",
-        contactName="Ada Adler",
-        description="What it is about",
-    )
-    box.expoplatform.insert(
-        101,
-        accounts=(1, 2),
-        meeting_id="90001",
-        **{"Account Email": "Ada@Example.com", "Account Name": "Ada", "Meeting Role": "Initiator"},
-    )
-    box.expoplatform.insert(101, accounts=(1, 2), meeting_id="90002", status="Declined")
-
-
-def change(box: Sandbox) -> None:
-    for provider in PROVIDERS:
-        ACCOUNTS[provider].change(box)
-    ids = list(box.close.meetings)
-    box.close.edit(ids[5], attendees=[_of_close("ada@example.com", "no")])  # one is taken out
-    box.close.edit(ids[6], attendees=[])  # the last one is taken out
-    box.close.reschedule(ids[8], "2026-06-09T10:00:00Z")
-    box.close.delete(ids[9])
-    box.close.outcomes[1]["name"] = "Renamed"
-    one, two, *_ = list(box.salesloft.meetings)
-    gone = {**_of_salesloft("b@example.com"), "deleted_at": "2026-06-01T00:00:00.000000Z"}
-    box.salesloft.edit(
-        one, attendees=[_of_salesloft("ada@example.com", status="declined")], guests=[]
-    )
-    box.salesloft.edit(two, attendees=[gone])
-    events = list(box.highlevel.events)
-    box.highlevel.delete(events[4])
-    box.highlevel.edit(events[5], appointmentStatus="showed", users=[])
-    box.expoplatform.cancel(101, "90001")
-    box.expoplatform.edit(101, "90002", "1", status="Confirmed")
-
-
-def _of_close(email: str, status: str = "noreply") -> Json:
-    nobody = dict.fromkeys(("contact_id", "user_id", "name"))
-    return {**nobody, "email": email, "status": status, "is_organizer": False}
-
-
-def _of_salesloft(email: str, organizer: bool = False, status: str = "accepted") -> Json:
-    nobody = dict.fromkeys(("person", "deleted_at"))
-    person = {"email": email, "name": "", "organizer": organizer, "status": status}
-    return {**person, "status_changed": False, **nobody}
-
-
-def assert_models_equal_truth(warehouse: Warehouse, box: Sandbox, deleted: set[str]) -> None:
+def assert_models_equal_truth(warehouse: Warehouse, accounts: Accounts) -> None:
     meetings, attendees = warehouse.models()
-    for id in deleted:  # of a deleted meeting of Close there is its key, and that it is deleted
-        row = meetings.pop(("close", "", id))
-        assert row["is_deleted"] and row["status"] == "unknown" and row["title"] is None
-    expected = unified.meetings(box)
+    for provider, account in accounts.items():
+        for id in account.tombstones() & {id for _, _, id in meetings}:
+            row = meetings.pop((provider, "", id))
+            assert row["is_deleted"] and row["status"] == "unknown" and row["title"] is None
+    expected = unified.meetings(accounts)
     assert meetings.keys() == expected.keys()
     for key, row in expected.items():
         if meetings[key]["has_transcript"] is None and not row["has_transcript"]:
             row = {**row, "has_transcript": None}  # not looked for
         assert meetings[key] == row, key
-    assert attendees == unified.attendees(box)
+    assert attendees == unified.attendees(accounts)
 
 
 WAREHOUSES = ("duckdb", "postgresql", "destination")
@@ -341,25 +265,27 @@ WAREHOUSES = ("duckdb", "postgresql", "destination")
 def test_both_models_equal_the_sandbox_after_changes_and_after_a_full_refresh(kind, request, box):
     # Given an account of each provider, read into the warehouse
     warehouse: Warehouse = request.getfixturevalue(kind)
-    fill(box)
-    configs = {provider: ACCOUNTS[provider].config(box) for provider in PROVIDERS}
-    for config in configs.values():
-        config.pop("start_date", None)
+    accounts = {name: account.sample(box) for name, account in ACCOUNTS.items()}
+    for account in accounts.values():
+        account.add_awkward()
+    configs = {name: account.config() for name, account in accounts.items()}
     warehouse.sync(configs)
     # When dbt makes the models for the first time (with its own tests of keys and values)
     warehouse.dbt("build")
     # Then they are what the sandbox holds
-    assert_models_equal_truth(warehouse, box, deleted=set())
+    assert_models_equal_truth(warehouse, accounts)
     # When meetings are edited, moved, cancelled, deleted and added, and people taken out of them
     box.clock.advance(minutes=10)
-    change(box)
+    for account in accounts.values():
+        account.change_for_demo()
+        account.change_awkward()
     if kind == "destination":  # PyAirbyte keeps what a full refresh no longer has
         box.close.delete_outcome(box.close.outcomes[0]["id"])
     warehouse.sync(configs)
     # And dbt goes on with what was extracted since
     warehouse.dbt("run")
     # Then the models are what the sandbox holds now
-    assert_models_equal_truth(warehouse, box, deleted=box.close.deleted)
+    assert_models_equal_truth(warehouse, accounts)
     went_on = warehouse.models()
     # And a full refresh makes no difference
     warehouse.dbt("run", "--full-refresh")

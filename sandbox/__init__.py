@@ -1,4 +1,4 @@
-"""The four providers on loopback, as their documents describe them, awkward parts included.
+"""The providers on loopback, as their documents describe them, awkward parts included.
 
     with Sandbox(clock="2026-06-01T00:00:00Z") as box:
         box.salesloft.generate(count=1000)

@@ -24,8 +24,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
     with Sandbox(arguments.clock, arguments.host, arguments.port) as box:
-        providers = {name: side.state() for name, side in box.sides.items()}
-        print(json.dumps({"url": box.url, "providers": providers}), flush=True)
+        print(json.dumps(box.state()), flush=True)
         while not done.wait(timeout=3600):  # a wait without end would not see signals on Windows
             pass
 

@@ -10,7 +10,7 @@ Where a behaviour comes from stands beside it:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from threading import RLock
@@ -67,7 +67,7 @@ class ExpoPlatformSide(Side):
     shape             one of SHAPES: where the rows are
     key_style         one of KEY_STYLES: `Meeting ID`, `meeting_id` or `meetingId`
     stamp_style       one of STAMP_STYLES; "plain" is `YYYY-MM-DD HH:MM:SS` without a zone, "apart"
-                      a date and a time in two columns
+                      a date and a time in two columns; "unreadable" is no time at all
     totals            one of TOTALS: which counter the answer has, if any ("bare" never has one)
     zone_hours        the offset that "plain" and "apart" are written in
     inclusive         whether a row at the very bound of `..._from` is listed
@@ -75,6 +75,10 @@ class ExpoPlatformSide(Side):
     page_cap          the largest page that is served, whatever is asked for
     stamp_lag         seconds by which stamps lag behind the Date header
     hidden_status     how an event that the key may not see is answered: 403 or 404
+    claim             from the rows of a page, their total and the number of pages, the two totals
+                      that the answer claims
+    list_rows         what lists the rows for the parameters of a request, an order and a column; to
+                      be replaced by what makes them when they are asked for
     keys              API key -> the events it sees; an empty set: all [D: one key per event]
     switched_off      keys that were switched off after the show: 401 [D]
     """
@@ -108,6 +112,10 @@ class ExpoPlatformSide(Side):
         self.hidden_status = 403
         self.keys: dict[str, set[int]] = {"4f1c0ffee4f1c0ffee4f1c0ffee4f1c0ffee4f1c": set()}
         self.switched_off: set[str] = set()
+        self.claim: Callable[[list[Row], int, int], tuple[int, int]] = _the_truth
+        self.list_rows: Callable[[Mapping[str, int], str, str], Sequence[Participant]] = (
+            self._select
+        )
         self.rows: dict[Key, Participant] = {}
         self._meetings = 0
         self._sorted: dict[tuple[int, str, bool], list[Participant]] = {}
@@ -261,13 +269,8 @@ class ExpoPlatformSide(Side):
             "starts_at": starts,
         }
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "base_url": self.base_url,
-            "api_keys": list(self.keys),
-            "event_ids": sorted({row.event_id for row in self.rows.values()}),
-            "participants": len(self.rows),
-        }
+    def sizes(self) -> dict[str, int]:
+        return {"participants": len(self.rows)}
 
     # ------------------------------------------------------------------ requests
 
@@ -290,14 +293,14 @@ class ExpoPlatformSide(Side):
         order, order_by = texts.get("order", "ASC"), texts.get("order_by", "account_id")
         if order not in ("ASC", "DESC") or order_by not in ("account_id", "time"):  # [D]
             return Reply({"error": "Bad request"}, 400)
-        found = self._select(asked, order, order_by)
+        found = self.list_rows(asked, order, order_by)
         size = min(max(1, asked.get("per_page", DEFAULT_PAGE)), LARGEST_PAGE, self.page_cap)
         page = max(1, asked.get("page", 1))
         pages = -(-len(found) // size)
         if self.repeat_last_page and pages:
             page = min(page, pages)
         rows = [self._served(row) for row in found[(page - 1) * size : page * size]]
-        return Reply(self._enveloped(rows, len(found), pages))
+        return Reply(self._enveloped(rows, *self.claim(rows, len(found), pages)))
 
     def _select(self, asked: Mapping[str, int], order: str, order_by: str) -> list[Participant]:
         """[D] which filters there are; [A] that they are ANDed, and what `inclusive` says."""
@@ -349,6 +352,7 @@ class ExpoPlatformSide(Side):
             "iso": f"{moment:%Y-%m-%dT%H:%M:%SZ}",
             "iso_offset": moment.astimezone(timezone(timedelta(hours=2))).isoformat(),
             "plain": f"{local:%Y-%m-%d %H:%M:%S}",
+            "unreadable": "yesterday",
         }
         return {whole: styles[self.stamp_style]}
 
@@ -380,6 +384,10 @@ _FILTERS = {"time": "starts", "created": "created", "last_modified": "modified"}
 _INTEGERS = {"event_id", "page", "per_page", "account_id"} | {
     f"{name}_{end}" for name in _FILTERS for end in ("from", "to")
 }
+
+
+def _the_truth(_rows: list[Row], total: int, pages: int) -> tuple[int, int]:
+    return total, pages
 
 
 def _number(text: str) -> int | str:

@@ -1,8 +1,9 @@
-"""Scripted faults and hooks: what happens at the nth request of a kind."""
+"""Scripted faults, rewritten replies and hooks: what happens at the nth request of a kind."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,14 @@ class Hook(Trigger):
     def __init__(self, path_regex: str, nth: int, callback: Callable[[], object]) -> None:
         super().__init__(path_regex, nth)
         self.callback = callback
+
+
+class Rewrite(Trigger):
+    """`change` alters the reply to every request that matches."""
+
+    def __init__(self, path_regex: str, change: Callable[[Call, Reply], object]) -> None:
+        super().__init__(path_regex, nth=1, times=sys.maxsize)
+        self.change = change
 
 
 class Fault(Trigger):

@@ -203,18 +203,8 @@ class SalesloftSide(Side):
         with self.lock:
             return {str(id): _normalised(row) for id, row in self.meetings.items()}
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "base_url": self.base_url,
-            "token_url": self.token_url,
-            "api_keys": list(self.keys),
-            "oauth": {
-                "client_id": self.oauth.client_id,
-                "client_secret": self.oauth.client_secret,
-                "refresh_token": self.oauth.refresh_token,
-            },
-            "meetings": len(self.meetings),
-        }
+    def sizes(self) -> dict[str, int]:
+        return {"meetings": len(self.meetings)}
 
     # ------------------------------------------------------------------ requests
 

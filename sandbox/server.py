@@ -3,7 +3,7 @@
 Every provider lives under its name (`/salesloft/v2/meetings`). The control interface, JSON in and
 out, works on the same objects as the tests do:
 
-    GET  /_sandbox/state                  URLs, credentials, sizes, the clock
+    GET  /_sandbox/state                  the clock; each account's configuration and sizes
     GET  /_sandbox/requests               how many, by provider and path, and their points
     POST /_sandbox/requests/forget
     POST /_sandbox/clock/advance          {"days": 1}; clock/set: {"moment": "2026-06-01T00:00:00Z"}
@@ -12,6 +12,8 @@ out, works on the same objects as the tests do:
     POST /_sandbox/{provider}/{action}    generate {"count": 1000}, insert {field: value, ...},
                                           edit {"id": 7, field: value, ...}, cancel {"id": 7},
                                           delete {"id": 7}, configure {option: value, ...}
+    POST /_sandbox/{provider}/account/{action}
+                                          generate {"count": 1000}, change_for_demo: see `Account`
 """
 
 from __future__ import annotations
@@ -36,12 +38,9 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
+from sandbox.accounts import ACCOUNTS
 from sandbox.clock import Clock
-from sandbox.close import CloseSide
-from sandbox.expoplatform import ExpoPlatformSide
-from sandbox.faults import Fault, Hook
-from sandbox.highlevel import HighLevelSide
-from sandbox.salesloft import SalesloftSide
+from sandbox.faults import Fault, Hook, Rewrite
 from sandbox.side import Call, Params, Reply, Side
 
 
@@ -93,7 +92,8 @@ class _Server(uvicorn.Server):
 class Sandbox:
     """All providers on one port of the loopback interface.
 
-    `clock` is "real" or the moment at which a fixed clock starts.
+    `clock` is "real" or the moment at which a fixed clock starts. The side of a provider is an
+    attribute with the provider's name: `box.salesloft`. `errors` are those of hooks that failed.
     """
 
     def __init__(self, clock: str = "real", host: str = "127.0.0.1", port: int = 0) -> None:
@@ -102,20 +102,25 @@ class Sandbox:
         self.requests: list[RecordedRequest] = []
         self.url = ""
 
-        self.close = CloseSide(self.clock, self.lock)
-        self.expoplatform = ExpoPlatformSide(self.clock, self.lock)
-        self.highlevel = HighLevelSide(self.clock, self.lock)
-        self.salesloft = SalesloftSide(self.clock, self.lock)
-        sides: list[Side] = [self.close, self.expoplatform, self.highlevel, self.salesloft]
-        self.sides = {side.name: side for side in sides}
+        self.errors: list[Exception] = []
+        self.sides: dict[str, Side] = {
+            name: account.side_type(self.clock, self.lock) for name, account in ACCOUNTS.items()
+        }
+        self._accounts = {name: account(self) for name, account in ACCOUNTS.items()}
 
         self._address = (host, port)
         self._before: list[Hook] = []
         self._after: list[Hook] = []
         self._faults: list[Fault] = []
-        self._errors: list[Exception] = []
+        self._rewrites: list[Rewrite] = []
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        side = self.__dict__.get("sides", {}).get(name)
+        if side is None:
+            raise AttributeError(f"the sandbox has no provider or attribute {name!r}")
+        return side
 
     # ------------------------------------------------------------------ running
 
@@ -162,8 +167,8 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         self.stop()
-        if error is None and self._errors:
-            raise self._errors[0]  # a hook that failed in the server fails the test
+        if error is None and self.errors:
+            raise self.errors[0]  # a hook that failed in the server fails the test
 
     # ------------------------------------------------------------------ what tests use
 
@@ -191,6 +196,20 @@ class Sandbox:
     ) -> None:
         """Spoil the nth matching request and the `times - 1` after it; kinds: see `Fault`."""
         self._faults.append(Fault(path_regex, nth, times, kind, options))
+
+    def rewrite(self, path_regex: str, change: Callable[[Call, Reply], object]) -> None:
+        """Let `change` alter the reply to every matching request."""
+        self._rewrites.append(Rewrite(path_regex, change))
+
+    def forget_faults(self) -> None:
+        """Answer as the providers do, from now on: no fault, no rewritten reply."""
+        self._faults.clear()
+        self._rewrites.clear()
+
+    def forget_hooks(self) -> None:
+        """Run nothing more before or after a request."""
+        self._before.clear()
+        self._after.clear()
 
     # ------------------------------------------------------------------ providers
 
@@ -222,7 +241,7 @@ class Sandbox:
             try:
                 fault, reply = self._answer(side, call, path, query)
             except Exception as error:
-                self._errors.append(error)
+                self.errors.append(error)
                 raise
         if fault is None:
             await self._send(send, reply)
@@ -241,6 +260,9 @@ class Sandbox:
         fired = [fault for fault in self._faults if fault.fires(path, query)]
         fault = fired[0] if fired else None
         reply = fault.reply(side, call) if fault else side.answer(call)
+        for rewrite in self._rewrites:
+            if rewrite.fires(path, query):
+                rewrite.change(call, reply)
         self.requests.append(
             RecordedRequest(
                 provider=side.name,
@@ -303,21 +325,24 @@ class Sandbox:
             return Route(f"/_sandbox/{path}", endpoint, methods=[method])
 
         return [
-            route("GET", "state", self._state),
+            route("GET", "state", self.state),
             route("GET", "requests", self._request_counts),
             route("POST", "requests/forget", self.forget_requests),
             route("POST", "clock/advance", self.clock.advance),
             route("POST", "clock/set", self.clock.set),
             route("POST", "fault", self.fault),
             route("GET", "{provider}/truth", lambda provider: self.sides[provider].truth()),
+            route("POST", "{provider}/account/{action}", self._act_on_account),
             route("POST", "{provider}/{action}", self._act),
         ]
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
+        """URL and time of the sandbox; of each provider what `Account.described` says."""
+        accounts = self._accounts.items()
         return {
             "url": self.url,
-            "now": self.clock.now(),
-            "providers": {name: side.state() for name, side in self.sides.items()},
+            "now": self.clock.now().isoformat(),
+            "providers": {name: account.described() for name, account in accounts},
         }
 
     def _request_counts(self) -> dict[str, Any]:
@@ -332,6 +357,12 @@ class Sandbox:
         if action not in (*side.actions, "configure"):
             raise LookupError(f"{provider} has no action {action!r}")
         return getattr(side, action)(**arguments)
+
+    def _act_on_account(self, provider: str, action: str, **arguments: Any) -> Any:
+        account = self._accounts[provider]
+        if action not in account.actions:
+            raise LookupError(f"the account of {provider} has no action {action!r}")
+        return getattr(account, action)(**arguments)
 
 
 def _run_hooks(hooks: list[Hook], path: str, query: str) -> None:

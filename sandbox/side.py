@@ -67,6 +67,11 @@ class Side(ABC):
         self.lock = lock  # held while a call is answered; writes take it too
         self.root = ""  # http://127.0.0.1:PORT/<name>, once the server runs
 
+    @property
+    @abstractmethod
+    def base_url(self) -> str:
+        """What a configuration has to name."""
+
     @abstractmethod
     def answer(self, call: Call) -> Reply: ...
 
@@ -75,8 +80,8 @@ class Side(ABC):
         """What the API shows now, in the connector's normalised form, by primary key."""
 
     @abstractmethod
-    def state(self) -> dict[str, Any]:
-        """URLs, credentials and sizes: what a demo has to know."""
+    def sizes(self) -> dict[str, int]:
+        """How many rows of each kind there are."""
 
     def configure(self, **options: Any) -> None:
         for name, value in options.items():

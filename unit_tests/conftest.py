@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import cache
 
 import pytest
-from airbyte_cdk.sources.declarative import concurrent_declarative_source
 from hypothesis import HealthCheck, settings
 
 from sandbox import Sandbox
@@ -22,12 +20,7 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-# At each start the CDK parses the 5,000 lines of YAML that manifests are checked against.
-concurrent_declarative_source.get_declarative_component_schema = cache(
-    concurrent_declarative_source.get_declarative_component_schema
-)
-
-# The connector's own waits and time-outs, a twentieth as long; see source_meetings/waits.py.
+# The connector's own waits and time-outs, a twentieth as long; see transport/waits.py.
 os.environ.setdefault("SOURCE_MEETINGS_PATIENCE", "0.05")
 
 

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,20 +18,29 @@ from typing import Any
 from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, Type
 
 from source_meetings import timestamps
+from source_meetings.manifest import manifest_of, providers
 from source_meetings.run import run
 from source_meetings.source import SourceMeetings
 
 Json = dict[str, Any]
 
-KEYS = {"expoplatform_meeting_participants": ("event_id", "meeting_id", "account_id")}
-CURSORS = {
-    "salesloft_meetings": "updated_at",
-    "close_meetings": "date_updated",
-    "close_meeting_transcripts": "date_updated",
-    "highlevel_calendar_events": "dateUpdated",
-    "highlevel_appointments": "dateUpdated",
-    "expoplatform_meeting_participants": "modified_at",
-}
+
+@cache
+def definitions() -> dict[str, Json]:
+    """Every stream of every provider, as its manifest defines it."""
+    entries = [entry for name in providers() for entry in manifest_of(name)["streams"]]
+    return {one["name"]: one for entry in entries for one in entry.get("streams", [entry])}
+
+
+def key_of(stream: str) -> tuple[str, ...]:
+    """The fields of a stream's primary key."""
+    return tuple(definitions()[stream]["primary_key"])
+
+
+def cursor_of(stream: str) -> str | None:
+    """The field that tells which version of a row is newer, if the stream has one."""
+    cursor: str | None = definitions()[stream]["retriever"].get("cursor_field")
+    return cursor
 
 
 @dataclass
@@ -92,16 +102,18 @@ class Output:
 
 @dataclass
 class Table:
-    """What a deduplicating destination holds: per key the row with the greatest cursor."""
+    """What a deduplicating destination holds: per key the row with the greatest cursor.
+
+    A key is text, its parts joined by `|`.
+    """
 
     stream: str
-    rows: dict[Any, Json] = field(default_factory=dict)
+    rows: dict[str, Json] = field(default_factory=dict)
 
     def load(self, output: Output) -> None:
-        key_fields = KEYS.get(self.stream, ("id",))
-        cursor = CURSORS.get(self.stream)
+        key_fields, cursor = key_of(self.stream), cursor_of(self.stream)
         for row in output.records(self.stream):
-            key = tuple(row[name] for name in key_fields)
+            key = "|".join(str(row[name]) for name in key_fields)
             old = self.rows.get(key)
             if old is not None and cursor is not None:
                 before = timestamps.parse_or_none(old.get(cursor))
@@ -109,14 +121,6 @@ class Table:
                 if before is not None and after is not None and after < before:
                     continue
             self.rows[key] = row
-
-    def by_id(self) -> dict[str, Json]:
-        return {str(key[0]): row for key, row in self.rows.items()}
-
-
-def without_nulls(row: Mapping[str, Any]) -> Json:
-    """The CDK leaves top-level nulls out of records."""
-    return {key: value for key, value in row.items() if value is not None}
 
 
 def catalog(source: SourceMeetings, streams: Iterable[str] | None, mode: str) -> Json:

@@ -1,0 +1,128 @@
+"""Every list of providers that is written by hand has all of them, and nothing else.
+
+A provider is a folder of `source_meetings/providers` with a manifest. Tests, benchmarks and the
+demo take theirs from `sandbox/accounts`, which is one of the lists here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from sandbox.accounts import ACCOUNTS
+from source_meetings.manifest import manifest_of, providers
+
+ROOT = Path(__file__).parent.parent
+TITLES = {name: str(manifest_of(name)["definitions"]["name"]) for name in providers()}
+
+# Files of which each provider has at least one, and where in the path its name is.
+FILES = {
+    "sandbox/accounts/*.py": r"/([a-z]+)\.py",
+    "schemas/*.json": r"/([a-z]+)_\w+\.json",
+    "integration_tests/*/sample_config.json": r"(\w+)/sample_config",
+    "integration_tests/*/invalid_config.json": r"(\w+)/invalid_config",
+    "integration_tests/*/configured_catalog.json": r"(\w+)/configured_catalog",
+    "integration_tests/*/sample_state.json": r"(\w+)/sample_state",
+    "integration_tests/*/abnormal_state.json": r"(\w+)/abnormal_state",
+    "dbt/models/staging/*.sql": r"/stg_([a-z]+)__",
+}
+TABLE = r".*\n\|[-:| ]+\n((?:\|.*\n)+)"
+DEEPER = r"\n((?:    .*\n|\n)+)"
+WHOLE = r"((?:.*\n)+)"
+# A file, what in it is a list, and expressions for the list and for an entry. Entries are names,
+# titles, or streams, which begin with a name.
+LISTS = [
+    ("README.md", "the table of streams", r"^\| stream \|" + TABLE, r"^\| `(\w+)`"),
+    ("README.md", "the flowchart", r"^flowchart LR" + DEEPER, r"^ +(\w+)\["),
+    ("docs/meetings.md", "Prerequisites", r"^\| provider \| what you" + TABLE, r"^\| (\w+) \|"),
+    ("docs/meetings.md", "Setup guide", r"^## Setup guide\n((?:.*\n)+?)## ", r"^### (\w+)$"),
+    ("docs/meetings.md", "Supported streams", r"^\| stream \|" + TABLE, r"^\| `(\w+)`"),
+    ("docs/meetings.md", "Performance", r"^\| provider \| first" + TABLE, r"^\| (\w+) \|"),
+    ("docs/providers.md", "the headings", WHOLE, r"^## (\w+)$"),
+    ("docs/deploy.md", "What a sync takes", r"^\| stream \| rows" + TABLE, r"^\| `(\w+)`"),
+    ("metadata.yaml", "suggestedStreams", r"^  suggestedStreams:" + DEEPER, r"- (\w+)"),
+    ("metadata.yaml", "externalDocumentationUrls", WHOLE, r"^ +- title: (\w+)"),
+    ("dbt/README.md", "the flowchart", r"subgraph raw.*" + DEEPER, r"^ +([a-z]+_\w+)$"),
+    ("dbt/dbt_project.yml", "meetings_providers", r"meetings_providers: \[(.*)\]", r"\w+"),
+    ("dbt/macros/raw.sql", "check_providers", r"provider not in \[(.*)\]", r"\w+"),
+    ("dbt/models/marts/marts.yml", "values of provider", r"values: \[(\w*close\w*.*)\]", r"\w+"),
+    ("dbt/models/staging/sources.yml", "sources", WHOLE, r"^  - name: (\w+)"),
+    *(
+        (f"dbt/models/intermediate/{model}.sql", "provider", WHOLE, r"'(\w+)' as provider")
+        for model in ("int_meetings", "int_meeting_attendees")
+    ),
+    *(
+        ("acceptance-test-config.yml", section, f"^  {section}:" + DEEPER, entry)
+        for section, entry in (
+            ("spec", r"integration_tests/(\w+)/sample_config"),
+            ("connection", r"secrets/(\w+)\.json"),
+            ("connection", r"integration_tests/(\w+)/invalid_config"),
+            ("discovery", r"secrets/(\w+)\.json"),
+            ("basic_read", r"secrets/(\w+)\.json"),
+            ("full_refresh", r"integration_tests/(\w+)/configured_catalog"),
+            ("incremental", r"integration_tests/(\w+)/abnormal_state"),
+        )
+    ),
+]
+# Sentences that name each provider by its title.
+PROSE = ["README.md", "docs/meetings.md", "dbt/README.md", "setup.py"]
+
+
+def lists() -> Iterator[tuple[str, set[str]]]:
+    """Where each list is, and the names in it."""
+    yield (
+        "sandbox/*.py: the sides",
+        {account.side_type.__module__.removeprefix("sandbox.") for account in ACCOUNTS.values()},
+    )
+    for pattern, name in FILES.items():
+        paths = (path.as_posix() for path in ROOT.glob(pattern))
+        yield pattern, {found[1] for path in paths if (found := re.search(name, path))}
+    for file, what, extent, entry in LISTS:
+        block = re.search(extent, (ROOT / file).read_text(), re.MULTILINE)
+        entries = re.findall(entry, block[1], re.MULTILINE) if block else []
+        yield f"{file}: {what}", {name.lower().partition("_")[0] for name in entries}
+
+
+def faults(titles: Mapping[str, str]) -> list[str]:
+    """What is wrong with the lists if these are the providers: the file, and which it lacks."""
+    found = []
+    for where, names in lists():
+        found += [f"{where} lacks {name}" for name in sorted(titles.keys() - names)]
+        found += [f"{where} has {name}" for name in sorted(names - titles.keys())]
+    for file in PROSE:
+        text = (ROOT / file).read_text()
+        found += [f"{file} does not name {title}" for title in titles.values() if title not in text]
+    return found
+
+
+def test_every_list_has_every_provider() -> None:
+    # Given the providers by their manifests
+    # When the lists are compared with them
+    # Then none lacks one or has one that there is not
+    assert faults(TITLES) == []
+
+
+def test_every_list_is_read() -> None:
+    # Given a provider that no list has
+    places = [where for where, _ in lists()]
+    # When the lists are compared with the providers
+    found = faults({**TITLES, "calendly": "Calendly"})
+    # Then each lacks it
+    assert found == [f"{where} lacks calendly" for where in places] + [
+        f"{file} does not name Calendly" for file in PROSE
+    ]
+
+
+def test_what_is_no_provider_is_noticed() -> None:
+    # Given lists that have a provider that there is no more
+    places = [where for where, _ in lists()]
+    titles = {name: title for name, title in TITLES.items() if name != "salesloft"}
+    # When they are compared with the providers, Then each has it
+    assert faults(titles) == [f"{where} has salesloft" for where in places]
+
+
+def test_an_account_is_that_of_the_provider() -> None:
+    # Given the accounts, whose titles people see in the demo
+    # When they are compared with the manifests, Then the titles are the same
+    assert {name: account.title for name, account in ACCOUNTS.items()} == TITLES
