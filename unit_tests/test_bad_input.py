@@ -16,39 +16,16 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
-from unit_tests.harness import CURSORS, Json, Output, Table, read, run_command, write_json
+from sandbox.accounts import ACCOUNTS
+from unit_tests.harness import Json, Output, Table, cursor_of, read, run_command, write_json
 
 STREAM = "salesloft_meetings"
-STREAMS = {
-    "close": "close_meetings",
-    "salesloft": STREAM,
-    "highlevel": "highlevel_calendar_events",
-    "expoplatform": "expoplatform_meeting_participants",
-}
 
 
 def config(
     box: Sandbox, name: str = "salesloft", provider: Json | None = None, **common: Any
 ) -> Json:
-    side: Any = box.sides[name]
-    options: Json = {"name": name, "base_url": side.base_url}
-    if name == "close":
-        options["credentials"] = {"auth_type": "api_key", "api_key": "api_sandbox"}
-    elif name == "salesloft":
-        options["credentials"] = {"auth_type": "api_key", "api_key": "ak_sandbox"}
-    elif name == "highlevel":
-        token = {"auth_type": "private_integration_token", "access_token": "pit-sandbox"}
-        options |= {"credentials": token, "location_id": side.location_id}
-    else:
-        options |= {"api_key": next(iter(side.keys)), "event_ids": [101]}
-    return {"provider": {**options, **(provider or {})}, **common}
-
-
-def generate(box: Sandbox, name: str, count: int = 30) -> None:
-    if name == "expoplatform":
-        box.expoplatform.generate(meetings=count)
-    else:
-        getattr(box, name).generate(count=count)
+    return {"provider": {**ACCOUNTS[name](box).config()["provider"], **(provider or {})}, **common}
 
 
 def configured(*names: str, **changes: Any) -> Json:
@@ -71,7 +48,7 @@ def refusal(output: Output) -> str:
     return message
 
 
-# ------------------------------------------------------------------ files
+# -- files ----------------------------------------------------------------------------------------
 
 
 def read_file(box: Sandbox, path: Path, what: str) -> Output:
@@ -135,7 +112,7 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_name(box, tmp_path, what
 
 def test_each_file_is_read_once_and_may_be_a_pipe(box):
     # Given the three files as pipes, as a shell makes them of <(...)
-    generate(box, "salesloft")
+    box.salesloft.generate(count=30)
     contents = {"config": config(box), "catalog": configured(STREAM), "state": []}
     arguments, ends = ["read"], []
     for name, content in contents.items():
@@ -154,7 +131,7 @@ def test_each_file_is_read_once_and_may_be_a_pipe(box):
     assert done.stdout.count('"type":"RECORD"') == 30
 
 
-# ------------------------------------------------------------------ configuration
+# -- configuration --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,13 +162,16 @@ def test_a_url_that_leads_to_no_host_or_is_not_safe_is_refused(box, option, url)
 
 
 @pytest.mark.parametrize("key", ["", " ", "key\n", "ключ", "k\u200bey", "k\x00", "k\x7f"], ids=repr)
-@pytest.mark.parametrize("name", sorted(STREAMS))
+@pytest.mark.parametrize("name", ACCOUNTS)
 def test_a_key_that_no_header_can_carry_is_refused(box, name, key):
-    field = {"highlevel": "access_token"}.get(name, "api_key")
+    # Given
+    field = ACCOUNTS[name].key_field
     bad = config(box, name)
     holder = bad["provider"].get("credentials", bad["provider"])
     holder[field] = key
-    output = read(bad, configured=configured(STREAMS[name]))
+    # When
+    output = read(bad, configured=configured(ACCOUNTS[name].streams[0]))
+    # Then the field is named before any request
     assert f"{field} must" in refusal(output)
     assert box.requests == []
 
@@ -223,7 +203,9 @@ def test_a_key_that_no_header_can_carry_is_refused(box, name, key):
     ],
 )
 def test_an_option_that_cannot_work_is_refused_by_name(box, name, option, value):
-    output = read(config(box, name, {option: value}), configured=configured(STREAMS[name]))
+    output = read(
+        config(box, name, {option: value}), configured=configured(ACCOUNTS[name].streams[0])
+    )
     assert f"provider.{option}" in refusal(output)
     assert box.requests == []
 
@@ -256,7 +238,7 @@ def test_a_start_date_that_cannot_be_used_is_refused(box, date, words):
     assert box.requests == []
 
 
-# ------------------------------------------------------------------ catalog
+# -- catalog --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -321,7 +303,7 @@ def test_a_discovered_catalog_is_refused_with_how_to_make_a_configured_one(box, 
     assert box.requests == []
 
 
-# ------------------------------------------------------------------ state
+# -- state ----------------------------------------------------------------------------------------
 
 
 def state_of(stream: str, value: Any) -> list[Json]:
@@ -396,10 +378,13 @@ def test_a_state_is_understood_however_it_was_kept(box, tmp_path, form):
 
 @pytest.mark.parametrize("state", [[], {}], ids=repr)
 def test_a_state_that_is_empty_means_a_first_sync(box, tmp_path, state):
-    generate(box, "salesloft")
+    # Given a file with an empty state
+    box.salesloft.generate(count=30)
     path = tmp_path / "state.json"
     path.write_text(json.dumps(state))
+    # When
     output = read_file(box, path, "state")
+    # Then
     assert output.exit_code == 0, output.errors
     assert len(output.records()) == 30
 
@@ -429,47 +414,47 @@ GARBAGE: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("name", sorted(STREAMS))
+@pytest.mark.parametrize("name", ACCOUNTS)
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda value: json.dumps(value)[:60])
 def test_a_stream_starts_again_from_a_state_that_is_none_of_its_own(box, name, garbage):
     # Given a state of another version, another kind, or from the future
-    stream = STREAMS[name]
-    generate(box, name)
-    text = json.dumps(garbage).replace("CURSOR", CURSORS[stream])
+    account = ACCOUNTS[name].with_rows(box, 30)
+    stream = account.streams[0]
+    text = json.dumps(garbage).replace("CURSOR", str(cursor_of(stream)))
     # When the stream is read with it
-    output = read(config(box, name), state_of(stream, json.loads(text)), [stream])
+    output = read(account.config(), state_of(stream, json.loads(text)), [stream])
     # Then it is read whole, and what is saved can be gone on from
     assert output.exit_code == 0, output.errors
     table = Table(stream)
     table.load(output)
-    assert len(table.rows) == len(box.sides[name].truth())
-    again = read(config(box, name), output.last_states(), [stream])
+    assert table.rows.keys() == account.truth().keys()
+    again = read(account.config(), output.last_states(), [stream])
     assert again.exit_code == 0, again.errors
     table.load(again)
-    assert len(table.rows) == len(box.sides[name].truth())
+    assert table.rows.keys() == account.truth().keys()
 
 
 @pytest.mark.parametrize(
-    ("name", "stream"), [*STREAMS.items(), ("highlevel", "highlevel_appointments")]
+    ("name", "stream"),
+    [(name, stream) for name, account in ACCOUNTS.items() for stream in account.streams],
 )
 def test_a_stream_that_had_no_cursor_before_is_read_from_the_start(box, name, stream):
     # Given the state that Airbyte stores for a stream without a cursor
-    generate(box, name)
+    account = ACCOUNTS[name].with_rows(box, 30)
+    state = state_of(stream, {"__ab_no_cursor_state_message": True})
     # When the stream is read with it
-    output = read(
-        config(box, name), state_of(stream, {"__ab_no_cursor_state_message": True}), [stream]
-    )
+    output = read(account.config(), state, [stream])
     # Then everything is read, the log says so, and the new state can be used
     assert output.exit_code == 0, output.errors
-    assert len(output.records(stream)) == len(box.sides[name].truth())
+    assert len(output.records(stream)) == len(account.truth(stream))
     assert any("the stream had no cursor; reading from the start" in line for line in output.logs)
-    again = read(config(box, name), output.last_states(), [stream])
+    again = read(account.config(), output.last_states(), [stream])
     assert len(again.records(stream)) < len(output.records(stream))
 
 
 def test_the_state_of_another_provider_is_not_used_and_a_warning_says_why(box):
     # Given a connection that read Close before and reads Salesloft now
-    generate(box, "salesloft")
+    box.salesloft.generate(count=30)
     state = state_of("close_meetings", {"date_updated": "2026-05-01T00:00:00Z", "events": {}})
     # When it is read with the state of then
     output = read(config(box), state)

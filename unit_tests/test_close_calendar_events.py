@@ -89,9 +89,9 @@ def test_an_entry_names_an_event_and_perhaps_a_calendar(
         "ftp://www.google.com/calendar/event?eid=" + GOOGLE,
     ],
 )
-def test_anything_else_is_a_config_error_that_quotes_it(entry: str) -> None:
+def test_an_entry_that_names_no_event_is_a_config_error_that_quotes_it(entry: str) -> None:
     with pytest.raises(AirbyteTracedException) as raised:
         parse_entry(entry, 3)
     assert raised.value.failure_type == FailureType.config_error
     assert repr(entry) in str(raised.value.message)
-    assert "provider.calendar_events.3" in str(raised.value.message)
+    assert "entry 3 of provider.calendar_events" in str(raised.value.message)

@@ -7,27 +7,20 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from random import Random
 from typing import Any
 
 import pytest
-import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox import Sandbox
 from sandbox.side import Call, Reply
-from source_meetings.providers.close.components import MeetingsSync
-from source_meetings.providers.close.windows import (
-    Density,
-    FiltersIgnored,
-    UnreadableWindow,
-    WindowReader,
-    is_outside,
-)
-from source_meetings.sync import rows_of
+from source_meetings.providers.close.event_log import EventLog
+from source_meetings.providers.close.list_pages import FiltersIgnored, MeetingList, is_outside
+from source_meetings.sync.reading import Answer, Untrustworthy
 from unit_tests.harness import Json, Output, Table, read
 from unit_tests.test_close import (
     LIST,
@@ -120,7 +113,7 @@ def test_a_first_sync_skips_through_the_whole_list_once(
     assert_equal_to_truth(ignoring, table)
 
 
-def test_the_sample_shows_it_where_the_probes_cannot(box: Sandbox) -> None:
+def test_the_sample_shows_that_filters_are_ignored_where_the_probes_cannot(box: Sandbox) -> None:
     # Given a list that begins with a page of meetings older than every probe
     box.close.date_filters, box.close.list_order = False, "oldest"
     for number in range(250):
@@ -297,7 +290,7 @@ def test_what_changes_while_the_list_is_skipped_through_is_right_after_the_next_
     # Then what has not changed is there already
     assert untouched <= set(live(table))
     # And all is after the next sync
-    ignoring._after.clear()
+    ignoring.forget_hooks()
     ignoring.clock.advance(minutes=6)
     synced(ignoring, table, output.last_states())
     assert_equal_to_truth(ignoring, table)
@@ -307,15 +300,17 @@ def test_a_deletion_costs_one_request_and_an_insertion_none(ignoring: Sandbox) -
     # Given that rows vanish from the second page, and later two come in above the fourth
     rows = sorted(ignoring.close.truth().values(), key=lambda row: row["date_created"])
     gone = [row["id"] for row in rows[-130:-125]]
-    ignoring.after("_skip=99$", 1, lambda: [ignoring.close.delete(key) for key in gone])
+    ignoring.after("_skip=99(&|$)", 1, lambda: [ignoring.close.delete(key) for key in gone])
     new = [at(days=500), at(days=501)]
-    ignoring.after("_skip=248$", 1, lambda: [ignoring.close.insert(starts_at=day) for day in new])
+    ignoring.after(
+        "_skip=248(&|$)", 1, lambda: [ignoring.close.insert(starts_at=day) for day in new]
+    )
     # When
     table, output = first_sync(ignoring)
     # Then
     skips = [params.get("_skip") for params in asked(ignoring, LIST)[2:]]
     assert skips == [None, "99", "198", "149", "248", "347", "446", "545", "644"]
-    assert set(ignoring.close.truth()) - set(table.by_id()) == live_new(ignoring, new)
+    assert set(ignoring.close.truth()) - set(table.rows) == live_new(ignoring, new)
     synced(ignoring, table, output.last_states())
     assert_equal_to_truth(ignoring, table)
 
@@ -439,7 +434,7 @@ def test_windows_that_are_left_stay_so_when_the_reading_fails_halfway(box: Sandb
     assert len(pending) > 5
     # And a Close that ignores filters, and refuses the fourth page
     box.close.date_filters = False
-    box.fault("_skip=297$", 1, 99, kind="status", status=403)
+    box.fault("_skip=297(&|$)", 1, 99, kind="status", status=403)
     box.forget_requests()
     # When
     output = read(config(box, {"num_workers": 12}), [state], [STREAM])
@@ -451,7 +446,7 @@ def test_windows_that_are_left_stay_so_when_the_reading_fails_halfway(box: Sandb
     left = output.last_states()
     assert left[0]["stream"]["stream_state"]["scan"]["pending"] == pending
     # And the next run reads them
-    box._faults.clear()
+    box.forget_faults()
     table = Table(STREAM)
     table.load(output)
     synced(box, table, left)
@@ -474,14 +469,14 @@ def test_a_reading_before_the_state_was_taken_does_not_count_for_the_slices_afte
         box.close.edit(key, title="new", emit_event=False)
         changed.set()
 
-    box.after("_skip=693$", 1, change)
-    newest_event = MeetingsSync._newest_event
+    box.after("_skip=693(&|$)", 1, change)
+    newest = EventLog.newest
 
-    def late(sync: MeetingsSync) -> Any:
+    def late(log: EventLog) -> Any:
         assert changed.wait(60)
-        return newest_event(sync)
+        return newest(log)
 
-    monkeypatch.setattr(MeetingsSync, "_newest_event", late)
+    monkeypatch.setattr(EventLog, "newest", late)
     table = Table(STREAM)
     synced(box, table, [state])
     # Then it is read again
@@ -551,13 +546,29 @@ def test_a_row_of_the_second_of_an_edge_is_inside(
     assert is_outside(EDGE + timedelta(seconds=seconds), start, end) is outside
 
 
-def page_of(rows: list[Json], has_more: bool) -> requests.Response:
-    response = requests.Response()
-    response.meetings_answer = {"data": rows, "has_more": has_more}  # type: ignore[attr-defined]
-    return response
+def page_of(rows: list[Json], has_more: bool) -> Answer:
+    return Answer(rows, EDGE, more=has_more)
 
 
-class Listing:
+class SameAnswer:
+    """An API with one answer to everything."""
+
+    provider = "Close"
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def get(self, endpoint: str, params: Any = None, *, page: Any = None, **_: Any) -> Answer:
+        return self._answer
+
+    def page_size(self, endpoint: str) -> int:
+        return 100
+
+    def url(self, endpoint: str) -> str:
+        return endpoint
+
+
+class Listing(SameAnswer):
     """A list of (id, version) in memory; ``change`` is called with it between two requests."""
 
     def __init__(self, size: int, change: Callable[[list[tuple[str, str]], int], None]) -> None:
@@ -565,11 +576,11 @@ class Listing:
         self._change = change
         self._requests = 0
 
-    def ask(self, params: Mapping[str, str]) -> requests.Response:
+    def get(self, endpoint: str, params: Any = None, *, page: Any = None, **_: Any) -> Answer:
         if self._requests:
             self._change(self.rows, self._requests)
         self._requests += 1
-        skip = int(params.get("_skip", 0))
+        skip = page or 0
         shown = [
             {"id": key, "date_updated": version, "date_created": at()}
             for key, version in self.rows[skip : skip + 100]
@@ -577,8 +588,7 @@ class Listing:
         return page_of(shown, skip + len(shown) < len(self.rows))
 
     def walk(self) -> set[str]:
-        pages = WindowReader(self.ask, Density()).skipped()
-        return {row["id"] for page in pages for row in rows_of(page, "data")}
+        return {row["id"] for answer in MeetingList(self).skip_through() for row in answer.rows}
 
 
 changes = st.tuples(
@@ -626,7 +636,7 @@ def test_a_walk_through_any_order_shows_everything_or_fails(
     # When
     try:
         shown = Listing(size, change).walk()
-    except UnreadableWindow:
+    except Untrustworthy:
         return
     # Then
     assert {f"row {number}" for number in range(swaps, size)} <= shown
@@ -653,13 +663,13 @@ def test_a_list_that_never_ends_is_given_up(shown: list[str], words: str) -> Non
     # Given a server that ignores _skip
     answer = page_of([{"id": key} for key in shown], has_more=True)
     # Then
-    with pytest.raises(UnreadableWindow, match=words):
-        list(WindowReader(lambda params: answer, Density()).skipped())
+    with pytest.raises(Untrustworthy, match=words):
+        list(MeetingList(SameAnswer(answer)).skip_through())
 
 
 def test_a_bounded_answer_with_other_rows_is_not_taken() -> None:
     answer = page_of([{"id": "a", "date_created": EDGE.isoformat()}], has_more=False)
-    reader = WindowReader(lambda params: answer, Density())
-    assert reader.page(EDGE, None).moments == [EDGE]
+    meetings = MeetingList(SameAnswer(answer))
+    assert meetings.page(EDGE, None).moments == [EDGE]
     with pytest.raises(FiltersIgnored):
-        reader.page(EDGE + timedelta(days=1), None)
+        meetings.page(EDGE + timedelta(days=1), None)

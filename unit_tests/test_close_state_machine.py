@@ -94,7 +94,7 @@ class CloseMachine(RuleBasedStateMachine):
     @rule()
     def settle(self) -> None:
         """Once late events show, nothing changes and a sync ends: the promise."""
-        self.box._after.clear()
+        self.box.forget_hooks()
         self.box.clock.advance(minutes=6)
         output = read(config(self.box), self.state, [STREAM])
         assert output.exit_code == 0, output.errors

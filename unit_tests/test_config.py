@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
+from airbyte_cdk.sources.concurrent_source.concurrent_source import ConcurrentSource
 
 from sandbox import Sandbox
+from sandbox.accounts import ACCOUNTS
 from source_meetings.config import unknown_settings
-from source_meetings.source import SourceMeetings, spec
-from unit_tests.accounts import ACCOUNTS
+from source_meetings.manifest import manifest_of, providers, spec
 from unit_tests.harness import Json, Output, read, run_command, write_json
 
 KEY = {"auth_type": "api_key", "api_key": "ak_sandbox"}
@@ -59,6 +61,7 @@ def refusal(output: Output) -> str:
     ],
 )
 def test_a_wrong_provider_option_is_refused_by_name_before_any_request(box, provider, field):
+    # When the connection is checked or its streams are discovered
     for command in ("check", "discover"):
         output = run_command([command, "--config", write_json(config(box, provider))])
         if command == "check":
@@ -67,6 +70,7 @@ def test_a_wrong_provider_option_is_refused_by_name_before_any_request(box, prov
             assert output.exit_code == 1
             assert output.errors[0]["failure_type"] == "config_error"
             message = output.errors[0]["message"]
+        # Then
         assert field in message
     assert box.requests == []
 
@@ -114,12 +118,11 @@ EXPO_FORM = (
         ),
         (
             {},
-            "provider.name is missing; choose one of: close, expoplatform, highlevel, salesloft.",
+            f"provider.name is missing; choose one of: {', '.join(providers())}.",
         ),
         (
             {"name": "salesforce"},
-            "provider.name is not a provider; choose one of: close, expoplatform, highlevel, "
-            "salesloft.",
+            f"provider.name is not a provider; choose one of: {', '.join(providers())}.",
         ),
         (
             {"name": "salesloft"},
@@ -164,8 +167,7 @@ EXPO_FORM = (
         ({**EXPO, "base_url": "https://a..b"}, "provider.base_url does not name a valid host."),
         (
             {**EXPO, "api_key": "two words"},
-            "provider.api_key must have this form: the key as ExpoPlatform issued it, without "
-            "blanks.",
+            "provider.api_key must have this form: exactly as it was shown to you, without spaces.",
         ),
     ],
 )
@@ -178,7 +180,7 @@ def test_a_configuration_without_a_provider_is_refused_with_the_form_of_one():
     assert message.startswith("Configuration: provider is missing; add it like this: {")
 
 
-# ------------------------------------------------------------------ unknown settings
+# -- unknown settings -----------------------------------------------------------------------------
 
 
 def warnings(output: Output) -> list[str]:
@@ -256,7 +258,7 @@ def test_a_setting_that_is_not_known_is_named_with_the_closest_one(box, provider
 def test_a_setting_of_another_provider_is_named_with_every_command(box):
     # Given the misspelled choice of calendars of HighLevel
     box.highlevel.generate(count=5, calendars=2)
-    given = ACCOUNTS["highlevel"](box, 1).config()
+    given = ACCOUNTS["highlevel"](box).config()
     given["provider"]["calender_ids"] = ["a"]
     # When it is checked, discovered and read
     path = write_json(given)
@@ -341,18 +343,26 @@ def test_what_the_form_allows_is_accepted(box, common):
     assert output.of("CONNECTION_STATUS")[0]["connectionStatus"]["status"] == "SUCCEEDED"
 
 
-@pytest.mark.parametrize("name", ["close", "expoplatform", "highlevel", "salesloft"])
+@pytest.mark.parametrize("name", ACCOUNTS)
 @pytest.mark.parametrize("workers", [None, 2, 5, 40])
-def test_as_many_workers_are_used_as_the_configuration_says(box, name, workers):
+def test_as_many_workers_are_used_as_the_configuration_says(box, name, workers, monkeypatch):
     # Given a number of workers, or none, which means the provider's default
-    config = ACCOUNTS[name](box, 1).config()
+    config = ACCOUNTS[name](box).config()
     if workers is not None:
         config["num_workers"] = workers
-    # When the source is made
-    source = SourceMeetings(config=config)
-    # Then it has so many
-    default = 3 if name == "expoplatform" else 8
-    assert source._concurrent_source._threadpool._threadpool._max_workers == (workers or default)
+    # When it is read
+    asked: list[int] = []
+    create = ConcurrentSource.create
+
+    def counted(num_workers: int, *rest: Any, **options: Any) -> ConcurrentSource:
+        asked.append(num_workers)
+        return create(num_workers, *rest, **options)
+
+    monkeypatch.setattr(ConcurrentSource, "create", counted)
+    assert read(config, None, ACCOUNTS[name].streams).exit_code == 0
+    # Then it is with so many
+    default = manifest_of(name)["concurrency_level"]["default_concurrency"]
+    assert asked == [workers or int(*re.findall(r"\d+", default))]
 
 
 def test_the_form_hides_every_secret_and_every_url_for_tests():

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from sandbox.accounts import ACCOUNTS, Account
 from source_meetings.source import SourceMeetings
 from unit_tests import processes
-from unit_tests.accounts import ACCOUNTS, Account
 from unit_tests.harness import Json, Output, Table, catalog, write_json
 from unit_tests.processes import read_in_a_process
 
@@ -69,14 +69,14 @@ class Destination:
                 started.result(timeout=60).kill()
 
             box = account.box
-            box.after(f"/{account.name}/", chance.randint(1, most_requests), at_a_request)
+            box.after(account.path, chance.randint(1, most_requests), at_a_request)
             output = read_in_a_process(
                 account.config(),
                 self.configured,
                 self.state,
                 started=started.set_result,
             )
-            box._after.clear()
+            box.forget_hooks()
         self.keep(output)
         return output.exit_code == -signal.SIGKILL
 
@@ -85,10 +85,8 @@ class Destination:
 def test_a_sync_that_is_killed_at_any_moment_is_resumed_and_loses_nothing(box, name, stream):
     # Given an account, and how many lines and requests a first sync of it takes
     chance = Random(f"{SEED} {stream}")
-    account = ACCOUNTS[name](box, chance.randrange(1000))
-    account.generate(40 if stream == "highlevel_appointments" else 350)  # 100 requests in 10 s
-    if name == "highlevel":
-        account.side.interval_ms = 50  # so that the connector need not wait for its budget
+    rows = 40 if stream in ACCOUNTS[name].slow_streams else 350
+    account = ACCOUNTS[name].with_rows(box, rows, chance.randrange(1000))
     trial = Destination(account, stream)
     lines = len(trial.sync().messages)
     requests = len(box.requests)
@@ -114,8 +112,7 @@ def test_a_late_request_of_a_killed_process_kills_the_next_one_once_that_has_sta
     box, monkeypatch
 ):
     # Given an account, and a request that arrives before the process that is to be killed has begun
-    account = ACCOUNTS["salesloft"](box, 1)
-    account.generate(10)
+    account = ACCOUNTS["salesloft"].with_rows(box, 10)
     destination = Destination(account, "salesloft_meetings")
 
     def read_after_a_late_request(*arguments: Any, **options: Any) -> Output:
@@ -138,13 +135,13 @@ def test_a_late_request_of_a_killed_process_kills_the_next_one_once_that_has_sta
 )
 def test_sigterm_ends_within_five_seconds_with_a_whole_last_line(box, name, asleep):
     # Given a sync of which the reader takes the lines slowly, or that waits for a limit
-    account = ACCOUNTS[name](box, 1)
+    account = ACCOUNTS[name](box)
     account.generate(2000)
     stream = account.streams[0]
     configured = catalog(SourceMeetings(config=account.config()), [stream], "incremental")
     if asleep:
         headers = {"Retry-After": "250"}
-        box.fault(f"/{name}/", 2, 10**6, kind="status", status=429, headers=headers)
+        box.fault(account.path, 2, 10**6, kind="status", status=429, headers=headers)
     files = ["--config", write_json(account.config()), "--catalog", write_json(configured)]
     process = subprocess.Popen(
         [sys.executable, "-m", "source_meetings", "read", *files],
@@ -173,8 +170,7 @@ def test_sigterm_ends_within_five_seconds_with_a_whole_last_line(box, name, asle
 
 def test_sigterm_ends_although_nobody_reads_the_output(box):
     # Given a sync whose reader has stopped reading, so that it hangs in the middle of a line
-    account = ACCOUNTS["salesloft"](box, 1)
-    account.generate(2000)
+    account = ACCOUNTS["salesloft"].with_rows(box, 2000)
     configured = catalog(SourceMeetings(config=account.config()), None, "incremental")
     files = ["--config", write_json(account.config()), "--catalog", write_json(configured)]
     process = subprocess.Popen(

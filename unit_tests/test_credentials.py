@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from sandbox import Sandbox
-from unit_tests.accounts import ACCOUNTS, Account
+from sandbox.account import without_nulls
+from sandbox.accounts import ACCOUNTS, Account
+from sandbox.side import Call, Reply
 from unit_tests.harness import (
     Json,
     Output,
@@ -19,38 +20,23 @@ from unit_tests.harness import (
     read,
     run_command,
     secrets_in,
-    without_nulls,
     write_json,
 )
 
-API = r"/(api/v1|v2|calendars|meetings/export)"  # and not a token endpoint
 LIST = "/salesloft/v2/meetings"
 TOKEN = "/salesloft/oauth/token"
 
 
 def with_key(box: Sandbox, key: str) -> Json:
-    credentials = {"auth_type": "api_key", "api_key": key}
-    provider = {"name": "salesloft", "base_url": box.salesloft.base_url, "credentials": credentials}
-    return {"provider": provider}
+    config = ACCOUNTS["salesloft"](box).config()
+    config["provider"]["credentials"]["api_key"] = key
+    return config
 
 
 def with_oauth(box: Sandbox, **credentials: str) -> Json:
-    side = box.salesloft
-    return {
-        "provider": {
-            "name": "salesloft",
-            "base_url": side.base_url,
-            "token_url": side.token_url,
-            "credentials": {
-                "auth_type": "oauth2.0",
-                "client_id": side.oauth.client_id,
-                "client_secret": side.oauth.client_secret,
-                "refresh_token": side.oauth.refresh_token,
-                **credentials,
-            },
-        },
-        "num_workers": 8,
-    }
+    config = ACCOUNTS["salesloft"](box).config(oauth=True)
+    config["provider"]["credentials"].update(credentials)
+    return {**config, "num_workers": 8}
 
 
 def renewals(output: Output) -> list[Json]:
@@ -65,7 +51,7 @@ def assert_whole(box: Sandbox, output: Output) -> None:
     table = Table("salesloft_meetings")
     table.load(output)
     truth = {id: without_nulls(row) for id, row in box.salesloft.truth().items()}
-    assert table.by_id() == truth
+    assert table.rows == truth
 
 
 @pytest.mark.parametrize(
@@ -88,9 +74,12 @@ def test_an_oauth_client_that_looks_like_something_else_is_sent_unchanged(box, v
 
 
 def test_a_token_is_asked_for_once_with_the_fields_of_a_refresh(box):
+    # Given a connection without an access token
     box.salesloft.generate(count=300, seed=1)
     config = with_oauth(box)
+    # When
     output = read(config)
+    # Then one request asks for one
     assert_whole(box, output)
     tokens = [request for request in box.requests if request.path == TOKEN]
     assert len(tokens) == 1
@@ -112,12 +101,15 @@ def test_a_token_is_asked_for_once_with_the_fields_of_a_refresh(box):
 
 
 def test_a_token_that_is_still_good_is_used_without_asking_for_another(box):
+    # Given an access token that ends in the far future
     pair = box.salesloft.oauth.issue()
     box.salesloft.insert()
     config = with_oauth(
         box, access_token=pair.access, token_expiry_date="2999-01-01T00:00:00.000000Z"
     )
+    # When
     output = read(config)
+    # Then
     assert_whole(box, output)
     assert renewals(output) == []
     assert {request.path for request in box.requests} == {LIST}
@@ -125,19 +117,25 @@ def test_a_token_that_is_still_good_is_used_without_asking_for_another(box):
 
 @pytest.mark.parametrize("nth", [1, 3, 7])
 def test_tokens_that_end_in_mid_sync_are_renewed_once_by_whichever_worker(box, nth):
+    # Given access tokens that end before one of the requests
     side = box.salesloft
     side.generate(count=1200, seed=2)
     box.before(LIST, nth, side.oauth.expire_all)
+    # When
     output = read(with_oauth(box))
+    # Then
     assert_whole(box, output)
     assert len(renewals(output)) == side.oauth.refreshes == 2
 
 
 def test_tokens_that_end_after_a_few_uses_are_renewed_as_often_as_it_takes(box):
+    # Given access tokens that are good for four requests
     side = box.salesloft
     side.generate(count=1500, seed=3)
     side.oauth.after_uses = 4
+    # When
     output = read(with_oauth(box))
+    # Then
     assert_whole(box, output)
     assert len(renewals(output)) == side.oauth.refreshes > 4
     # Each announces another token, and the last one is the one that is good
@@ -147,6 +145,7 @@ def test_tokens_that_end_after_a_few_uses_are_renewed_as_often_as_it_takes(box):
 
 
 def test_a_walk_goes_on_after_its_token_has_ended(box):
+    # Given a later sync whose token ends before its third page
     side = box.salesloft
     side.generate(count=600, seed=4)
     config = with_oauth(box)
@@ -157,25 +156,30 @@ def test_a_walk_goes_on_after_its_token_has_ended(box):
         side.edit(id, title="changed")
     box.before("sort_by=updated_at", 3, lambda: box.clock.advance(hours=3))
     config["provider"]["credentials"] = renewals(first)[-1]
+    # When
     second = read(config, first.last_states())
+    # Then it renews the token once and reads every change
     assert second.exit_code == 0, second.errors
     assert len(renewals(second)) == 1
     table.load(second)
     truth = {id: without_nulls(row) for id, row in side.truth().items()}
-    assert table.by_id() == truth
+    assert table.rows == truth
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640])
 def test_new_tokens_are_written_into_the_configuration_file_and_work_next_time(box, tmp_path, mode):
+    # Given a configuration file with a setting that is not ours
     box.salesloft.insert()
     path = tmp_path / "config.json"
     config = {**with_oauth(box), "kept": {"as": "it is"}}
     path.write_text(json.dumps(config))
     path.chmod(mode)
+    # When two syncs run, and every token ends after each
     for _ in range(2):  # the second run begins with what the first one has written
         output = read(config, config_path=str(path))
         assert_whole(box, output)
         box.salesloft.oauth.expire_all()
+        # Then the file has the newest tokens, and all else in it is as it was
         stored = json.loads(path.read_text())
         assert stored["provider"]["credentials"]["refresh_token"] == (
             box.salesloft.oauth.refresh_token
@@ -186,19 +190,25 @@ def test_new_tokens_are_written_into_the_configuration_file_and_work_next_time(b
 
 
 def test_a_configuration_file_behind_a_link_stays_behind_it(box, tmp_path):
+    # Given a link to a configuration file
     box.salesloft.insert()
     target, link = tmp_path / "real.json", tmp_path / "config.json"
     target.write_text(json.dumps(with_oauth(box)))
     link.symlink_to(target)
+    # When a sync renews the tokens
     assert_whole(box, read(with_oauth(box), config_path=str(link)))
+    # Then they are in the file, and the link is still one
     assert link.is_symlink()
     credentials = json.loads(target.read_text())["provider"]["credentials"]
     assert credentials["refresh_token"] == box.salesloft.oauth.refresh_token
 
 
 def test_a_refused_renewal_says_what_to_do(box):
+    # Given a refresh token that is good no longer
     box.salesloft.insert()
+    # When
     output = read(with_oauth(box, refresh_token="revoked-long-ago"))
+    # Then the sync ends with the cure, and shows no token
     assert output.exit_code == 1
     assert output.errors[0]["failure_type"] == "config_error"
     assert "Authenticate again" in output.errors[0]["message"]
@@ -225,38 +235,47 @@ def test_a_token_endpoint_in_trouble_is_asked_again(box, fault):
 
 
 def test_a_401_in_spite_of_new_tokens_ends_the_sync_after_two_renewals(box):
+    # Given a list that refuses every token
     box.salesloft.insert()
     box.fault(LIST, times=99, kind="status", status=401)
+    # When
     output = read(with_oauth(box))
+    # Then
     assert output.exit_code == 1
     assert output.errors[0]["failure_type"] == "config_error"
     assert len([request for request in box.requests if request.path == LIST]) == 3
 
 
-# ------------------------------------------------------------------ secrets
+# -- secrets --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("status", [200, 401, 403, 422])
 def test_no_message_shows_a_key_not_even_while_debugging(box, status, debug):
+    # Given a key, and a provider that may repeat it in a refusal
     key = "ak_very/secret+key="
     box.salesloft.keys = {key: {"meetings:read"}}
     box.salesloft.generate(count=200, seed=5)
     if status != 200:
         body = {"error": f"Bearer {key} is not welcome"}
         box.fault(LIST, nth=3, times=9, kind="status", status=status, body=body)
+    # When
     output = read(with_key(box, key), debug=debug)
+    # Then no message holds it
     assert (output.exit_code == 0) == (status == 200)
     assert key not in json.dumps(output.messages)
 
 
 @pytest.mark.parametrize("debug", [False, True])
 def test_no_message_but_control_shows_a_token(box, debug):
+    # Given tokens that are renewed again and again
     side = box.salesloft
     side.generate(count=400, seed=6)
     side.oauth.after_uses = 3
     config = with_oauth(box)
+    # When
     output = read(config, debug=debug)
+    # Then no message but CONTROL holds one of them
     assert_whole(box, output)
     printed = json.dumps([m for m in output.messages if m["type"] not in ("CONTROL", "RECORD")])
     secrets = [config["provider"]["credentials"][name] for name in ("client_secret",)]
@@ -266,10 +285,13 @@ def test_no_message_but_control_shows_a_token(box, debug):
         assert secret not in printed
 
 
-def test_check_shows_no_key_either(box):
+def test_check_shows_no_key(box):
+    # Given a key that is wrong
     key = "ak_wrong_and_secret"
     path = write_json(with_key(box, key))
+    # When the connection is checked
     output = run_command(["check", "--config", path, "--debug"])
+    # Then the message says so without the key
     status = output.of("CONNECTION_STATUS")[0]["connectionStatus"]
     assert status["status"] == "FAILED"
     assert "does not accept the API key" in status["message"]
@@ -277,7 +299,7 @@ def test_check_shows_no_key_either(box):
     Path(path).unlink()
 
 
-# ------------------------------------------------------------------ every provider, every refusal
+# -- every provider, every refusal ----------------------------------------------------------------
 
 
 def assert_complete(account: Account, output: Output) -> None:
@@ -288,21 +310,14 @@ def assert_complete(account: Account, output: Output) -> None:
     assert account.differences(table) == {"missing": [], "stale": [], "too many": []}
 
 
-def account_of(box: Sandbox, name: str) -> Account:
-    account = ACCOUNTS[name](box, seed=1)
-    box.highlevel.interval_ms = 50
-    account.generate(240)
-    return account
-
-
-WITH_OAUTH = ["close", "salesloft", "highlevel"]
+WITH_OAUTH = [name for name, account in ACCOUNTS.items() if account.has_oauth]
 
 
 @pytest.mark.parametrize("name", WITH_OAUTH)
 def test_a_token_that_ends_under_many_workers_is_renewed_once_for_all_streams(box, name):
     # Given eight workers, and tokens that end while their requests are on the way
-    account = account_of(box, name)
-    box.before(API, 5, account.side.oauth.expire_all)
+    account = ACCOUNTS[name].with_rows(box, 240)
+    box.before(account.path, 5, account.side.oauth.expire_all)
     config = {**account.config(oauth=True), "num_workers": 8}
     output = read(config)
     # Then there is one new token at the start and one when it ended, and each was announced once
@@ -311,7 +326,7 @@ def test_a_token_that_ends_under_many_workers_is_renewed_once_for_all_streams(bo
     assert renewals(output)[-1]["refresh_token"] == account.side.oauth.refresh_token
 
 
-@pytest.mark.parametrize("name", ["salesloft", "highlevel"])
+@pytest.mark.parametrize("name", WITH_OAUTH)
 @pytest.mark.parametrize(
     ("fault", "failure_type", "words", "requests"),
     [
@@ -337,7 +352,7 @@ def test_a_token_endpoint_that_refuses_is_asked_once_and_its_reason_is_told(
     box, name, fault, failure_type, words, requests
 ):
     # Given a token endpoint that refuses, or answers with nothing of use, for ever
-    account = account_of(box, name)
+    account = ACCOUNTS[name].with_rows(box, 240)
     tokens = "oauth2?/token"
     box.fault(tokens, 1, 99, kind="status", **fault)
     output = read({**account.config(oauth=True), "num_workers": 8}, debug=True)
@@ -360,14 +375,7 @@ def test_any_lifetime_of_a_token_is_understood(box, lifetime):
     # Given answers of the token endpoint that say how long a token lives in one way or another
     side = box.salesloft
     side.generate(count=400, seed=1)
-    plain = side._token
-
-    def token(call: Any) -> Any:
-        reply = plain(call)
-        reply.payload["expires_in"] = lifetime
-        return reply
-
-    side._token = token  # type: ignore[method-assign]
+    box.rewrite(TOKEN, lambda _, reply: reply.payload.update(expires_in=lifetime))
     output = read(with_oauth(box))
     # Then no token is renewed before it is about to end
     assert_whole(box, output)
@@ -376,23 +384,19 @@ def test_any_lifetime_of_a_token_is_understood(box, lifetime):
 
 
 def test_a_refresh_token_that_is_not_replaced_is_kept(box, tmp_path):
+    # Given renewals that bring no new refresh token
     side = box.salesloft
     side.insert()
     side.oauth.rotates = False
-    plain = side._token
-
-    def token(call: Any) -> Any:
-        reply = plain(call)
-        del reply.payload["refresh_token"]
-        return reply
-
-    side._token = token  # type: ignore[method-assign]
+    box.rewrite(TOKEN, lambda _, reply: reply.payload.pop("refresh_token"))
     path = tmp_path / "config.json"
     path.write_text(json.dumps(with_oauth(box)))
+    # When two syncs run
     for _ in range(2):
         output = read(with_oauth(box), config_path=str(path))
         assert_whole(box, output)
         side.oauth.expire_all()
+        # Then the file still has the one that is good
         stored = json.loads(path.read_text())["provider"]["credentials"]
         assert stored["refresh_token"] == side.oauth.refresh_token
 
@@ -400,6 +404,7 @@ def test_a_refresh_token_that_is_not_replaced_is_kept(box, tmp_path):
 def test_a_configuration_file_that_may_not_be_written_is_left_and_the_log_says_so_once(
     box, tmp_path
 ):
+    # Given a configuration file that may be read only
     side = box.salesloft
     side.generate(count=300, seed=2)
     side.oauth.after_uses = 2
@@ -407,7 +412,9 @@ def test_a_configuration_file_that_may_not_be_written_is_left_and_the_log_says_s
     before = json.dumps(with_oauth(box))
     path.write_text(before)
     path.chmod(0o444)
+    # When tokens are renewed several times
     output = read(with_oauth(box), config_path=str(path))
+    # Then the file is as it was, and one line says where the tokens are
     assert_whole(box, output)
     assert path.read_text() == before
     assert len(renewals(output)) > 1
@@ -415,47 +422,19 @@ def test_a_configuration_file_that_may_not_be_written_is_left_and_the_log_says_s
     assert "take the new one from the last CONTROL message" in line
 
 
-def no_access(box: Sandbox, name: str) -> None:
-    """Take from the credentials the right to read meetings."""
-    if name == "salesloft":
-        box.salesloft.keys = {"ak_sandbox": set()}
-    elif name == "highlevel":
-        box.highlevel.tokens = {"pit-sandbox": {"calendars.readonly"}}
-    elif name == "expoplatform":
-        box.expoplatform.keys = {key: {999} for key in box.expoplatform.keys}
-    else:
-        box.fault("/activity/meeting", 1, 99, kind="status", status=403)
-
-
-def no_credentials(box: Sandbox, name: str) -> None:
-    """Take the credentials back."""
-    if name == "highlevel":
-        box.highlevel.tokens = {}
-    elif name == "expoplatform":
-        box.expoplatform.switched_off = set(box.expoplatform.keys)
-    else:
-        getattr(box, name).keys = {} if name == "salesloft" else set()
-
-
-@pytest.mark.parametrize(
-    ("name", "taken", "words"),
-    [
-        ("close", no_credentials, "Settings > Developer > API Keys"),
-        ("close", no_access, "may not read this"),
-        ("salesloft", no_credentials, "Your Applications > API Keys"),
-        ("salesloft", no_access, "the scope meetings:read"),
-        ("highlevel", no_credentials, "Settings > Private Integrations"),
-        ("highlevel", no_access, "calendars/events.readonly"),
-        ("expoplatform", no_credentials, "switched off after each show"),
-        ("expoplatform", no_access, "may not see event 10"),  # 101 or 102
-    ],
-)
-def test_credentials_that_do_not_do_have_their_own_message_at_check_and_at_read(
-    box, name, taken, words
-):
-    account = account_of(box, name)
+@pytest.mark.parametrize("taken", ["key", "access"])
+@pytest.mark.parametrize("name", ACCOUNTS)
+def test_credentials_that_do_not_do_have_their_own_message_at_check_and_at_read(box, name, taken):
+    account = ACCOUNTS[name].with_rows(box, 240)
     config = account.config()
-    taken(box, name)
+    # Given a key that is not accepted any more, or may not read meetings
+    if taken == "key":
+        account.take_key()
+        words = account.key_words
+    else:
+        account.take_access()
+        words = account.access_words
+    # When the connection is checked, Then it fails with words of its own, after few requests
     path = write_json(config)
     checked = run_command(["check", "--config", path, "--debug"])
     Path(path).unlink()
@@ -464,6 +443,7 @@ def test_credentials_that_do_not_do_have_their_own_message_at_check_and_at_read(
     assert words in status["message"]
     assert len(box.requests) <= 3
     box.forget_requests()
+    # And so does a sync
     output = read(config, streams=[account.streams[0]], debug=True)
     (error,) = output.errors
     assert error["failure_type"] == "config_error"
@@ -472,14 +452,12 @@ def test_credentials_that_do_not_do_have_their_own_message_at_check_and_at_read(
     assert len(box.requests) <= 10
 
 
-@pytest.mark.parametrize("name", list(ACCOUNTS))
+@pytest.mark.parametrize("name", ACCOUNTS)
 def test_credentials_that_are_taken_back_in_mid_sync_end_it_and_the_next_run_goes_on(box, name):
-    account = account_of(box, name)
+    account = ACCOUNTS[name].with_rows(box, 240)
     config = account.config()
     stream = account.streams[0]
-    kept = vars(account.side).copy()
-    box.expoplatform.page_cap = 50
-    box.before(API, 4, lambda: no_credentials(box, name))
+    box.before(account.path, 4, account.take_key)
     output = read(config, streams=[stream])
     (error,) = output.errors
     assert error["failure_type"] == "config_error"
@@ -487,27 +465,21 @@ def test_credentials_that_are_taken_back_in_mid_sync_end_it_and_the_next_run_goe
     table = Table(stream)
     table.load(output)
     # When they are given back
-    for attribute in ("keys", "tokens", "switched_off"):
-        if attribute in kept:
-            setattr(account.side, attribute, kept[attribute])
-    box.expoplatform.switched_off = set()
+    account.give_key_back()
     after = read(config, output.last_states(), [stream])
     assert after.exit_code == 0, after.errors
     table.load(after)
     assert account.differences(table) == {"missing": [], "stale": [], "too many": []}
 
 
-@pytest.mark.parametrize("name", list(ACCOUNTS))
+@pytest.mark.parametrize("name", ACCOUNTS)
 @pytest.mark.parametrize("status", [200, 400, 401])
 def test_an_answer_that_repeats_the_credentials_does_not_put_them_into_a_message(box, name, status):
     # Given answers that show what they were sent, in several ways of writing
-    account = account_of(box, name)
+    account = ACCOUNTS[name].with_rows(box, 240)
     config = account.config()
-    side = account.side
-    plain = side.answer
 
-    def answer(call: Any) -> Any:
-        reply = plain(call)
+    def repeat(call: Call, reply: Reply) -> None:
         sent = call.headers["authorization"]
         reply.payload = {
             "error": f"not welcome: {sent}",
@@ -516,9 +488,8 @@ def test_an_answer_that_repeats_the_credentials_does_not_put_them_into_a_message
             "detail": json.dumps(sent).replace("/", "\\/"),
         }
         reply.status = status
-        return reply
 
-    side.answer = answer
+    box.rewrite(account.path, repeat)
     secrets = secrets_in(config["provider"]) | secrets_in(config["provider"].get("credentials", {}))
     output = read(config, debug=True)
     assert output.exit_code == 1

@@ -34,7 +34,7 @@ class ExpoPlatformMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.box.stop()
-        assert self.box._errors == []
+        assert self.box.errors == []
 
     @initialize(
         shape=st.sampled_from(SHAPES),
@@ -85,14 +85,14 @@ class ExpoPlatformMachine(RuleBasedStateMachine):
         for offset, (action, place) in enumerate(writes):
             self.box.after("export", nth + offset, lambda a=action, p=place: self.write(a, p))
         self.sync()
-        self.box._after.clear()
+        self.box.forget_hooks()
 
     @precondition(lambda self: self.totals_are_counted())
     @rule(nth=st.integers(min_value=1, max_value=5), place=PLACES)
     def sync_with_a_row_that_vanishes(self, nth: int, place: int) -> None:
         self.box.after("export", nth, lambda: self.side.rows and self.write("delete", place))
         self.sync()
-        self.box._after.clear()
+        self.box.forget_hooks()
 
     @rule(nth=st.integers(min_value=1, max_value=6))
     def sync_that_is_cut_off(self, nth: int) -> None:
@@ -100,7 +100,7 @@ class ExpoPlatformMachine(RuleBasedStateMachine):
         output = read(config(self.box, EVENTS), self.state)
         self.table.load(output)
         self.state = output.last_states() or self.state
-        self.box._faults.clear()
+        self.box.forget_faults()
 
     def totals_are_counted(self) -> bool:
         return self.side.shape not in ("bare", "indexed") and self.side.totals not in (

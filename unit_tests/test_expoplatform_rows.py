@@ -35,7 +35,7 @@ MOMENTS = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2090, 
 )
 
 
-# ---------------------------------------------------------------------- envelopes
+# -- envelopes ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_no_rows_is_an_answer_too(body):
         ({"status": "error", "data": []}, "data, status"),
     ],
 )
-def test_anything_else_is_an_error_with_its_keys_and_without_its_values(body, shown):
+def test_an_unknown_shape_is_an_error_with_its_keys_and_without_its_values(body, shown):
     with pytest.raises(UnknownShape) as error:
         read_page(body)
     assert shown in str(error.value)
@@ -115,7 +115,7 @@ def test_any_json_at_all_is_a_page_of_objects_or_an_unknown_shape(body):
     assert all(isinstance(row, dict) for row in page.rows)
 
 
-# ---------------------------------------------------------------------- keys
+# -- keys -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_row_without_a_meeting_or_a_participant_is_an_error_with_its_keys(row)
     assert "SECRET" not in str(error.value)
 
 
-# ---------------------------------------------------------------------- times
+# -- times ----------------------------------------------------------------------------------------
 
 AT = datetime(2026, 5, 4, 3, 2, 1, tzinfo=timezone.utc)
 SECONDS = int(AT.timestamp())

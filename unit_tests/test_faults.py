@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
-from unit_tests.accounts import ACCOUNTS, Account
+from sandbox.accounts import ACCOUNTS, Account
 from unit_tests.harness import Json, Output, Table, read
 
-API = r"/(api/v1|v2|calendars|meetings/export)"  # and not a token endpoint
 STREAMS = [(name, ACCOUNTS[name].streams[0]) for name in ACCOUNTS]
 HTML = "<!DOCTYPE html><html><body>502 Bad Gateway</body></html>"
 
@@ -72,14 +71,6 @@ class Copy:
         assert self.account.differences(self.table) == {"missing": [], "stale": [], "too many": []}
 
 
-def account_of(box: Sandbox, name: str, rows: int = 240) -> Account:
-    account = ACCOUNTS[name](box, seed=1)
-    box.highlevel.interval_ms = 50
-    box.expoplatform.page_cap = 50
-    account.generate(rows)
-    return account
-
-
 def change(account: Account, times: int = 60) -> None:
     account.box.clock.advance(hours=2)
     for _ in range(times):
@@ -95,7 +86,7 @@ def clean_requests(name: str, stream: str) -> tuple[int, int]:
     """How many requests a first and a later sync of an account take without faults."""
     counts = []
     with Sandbox(clock="2026-06-01T00:00:00Z") as box:
-        copy = Copy(account_of(box, name), stream)
+        copy = Copy(ACCOUNTS[name].with_rows(box, 240), stream)
         for _ in range(2):
             box.forget_requests()
             copy.sync()
@@ -115,7 +106,7 @@ def spoilt_sync(copy: Copy, faults: list[str], clean: int) -> None:
     box = copy.account.box
     box.forget_requests()
     for fault, nth in zip(faults, (1, math.ceil(clean / 2) + 1, clean + 2), strict=True):
-        box.fault(API, nth, **ANYWHERE[fault])
+        box.fault(copy.account.path, nth, **ANYWHERE[fault])
     output = copy.sync()
     # One more request for each of the three, and one line a path and problem
     assert clean + 3 <= len(box.requests) <= clean + 6  # a busy machine may be too slow as well
@@ -130,7 +121,7 @@ def spoilt_sync(copy: Copy, faults: list[str], clean: int) -> None:
 def test_faults_that_pass_lose_nothing_and_double_nothing(box, name, stream, faults):
     # Given faults at the first, a middle and the last request of a first sync and of a later one
     first, later = clean_requests(name, stream)
-    copy = Copy(account_of(box, name), stream)
+    copy = Copy(ACCOUNTS[name].with_rows(box, 240), stream)
     spoilt_sync(copy, faults, first)
     change(copy.account)
     spoilt_sync(copy, faults[1:] + faults[:1], later)
@@ -138,47 +129,41 @@ def test_faults_that_pass_lose_nothing_and_double_nothing(box, name, stream, fau
 
 @pytest.mark.parametrize(("name", "stream"), STREAMS, ids=lambda value: value)
 def test_a_read_that_stalls_is_given_up_and_made_again(box, name, stream, monkeypatch):
+    # Given two answers that stall for longer than is waited
     monkeypatch.setenv("SOURCE_MEETINGS_PATIENCE", "0.01")
-    copy = Copy(account_of(box, name), stream)
+    copy = Copy(ACCOUNTS[name].with_rows(box, 240), stream)
     for nth in (1, 3):
-        box.fault(API, nth, kind="stall", seconds=1.2)
+        box.fault(copy.account.path, nth, kind="stall", seconds=1.2)
+    # When
     output = copy.sync()
+    # Then
     copy.assert_equal_to_truth()
     assert "did not answer in time" in waits(output)[0]
 
 
 LATER_KINDS = [
-    ("close", "close_meetings", "/event/"),
-    ("close", "close_meetings", "id__in"),
-    ("close", "close_meetings", "date_created__gte"),
-    ("close", "close_meeting_transcripts", "/activity/meeting/acti"),
-    ("salesloft", "salesloft_meetings", "sort_by=updated_at"),
-    ("highlevel", "highlevel_calendar_events", "/calendars/$"),
-    ("highlevel", "highlevel_calendar_events", "/calendars/events"),
-    ("highlevel", "highlevel_appointments", "/appointments/"),
-    ("expoplatform", "expoplatform_meeting_participants", "[?&]created_from"),
-    ("expoplatform", "expoplatform_meeting_participants", "[?&]last_modified_from"),
+    (name, stream, kind)
+    for name, account in ACCOUNTS.items()
+    for stream, kinds in account.kinds.items()
+    for kind in kinds.values()
 ]
 
 
 @pytest.mark.parametrize("fault", ["half", "error inside"])
 @pytest.mark.parametrize(("name", "stream", "kind"), LATER_KINDS)
 def test_every_kind_of_request_of_a_later_sync_is_made_again(box, name, stream, kind, fault):
-    rows = 40 if stream == "highlevel_appointments" else 240  # 100 requests in ten seconds
-    copy = Copy(account_of(box, name, rows), stream)
+    # Given an account that has been read, and changed since
+    rows = 40 if stream in ACCOUNTS[name].slow_streams else 240
+    copy = Copy(ACCOUNTS[name].with_rows(box, rows), stream)
     copy.sync()
     change(copy.account)
+    # When two requests of a kind fail in a later sync
     box.fault(kind, 1, **ANYWHERE[fault])
     box.fault(kind, 3, **ANYWHERE[fault])
     output = copy.sync()
+    # Then they are made again, and nothing is lost
     assert len(waits(output)) == 1
-    if stream == "close_meeting_transcripts":
-        truth = box.close.transcripts()
-        rows = copy.table.by_id()
-        for key in box.close.truth():  # deleted ones are told by close_meetings
-            assert (rows[key]["transcripts"] if key in rows else []) == truth.get(key, [])
-    else:
-        copy.assert_equal_to_truth()
+    copy.assert_equal_to_truth()
 
 
 @pytest.mark.parametrize(
@@ -202,9 +187,12 @@ def test_every_kind_of_request_of_a_later_sync_is_made_again(box, name, stream, 
     ],
 )
 def test_each_providers_own_way_to_say_when_is_understood(box, name, headers, body):
-    copy = Copy(account_of(box, name), ACCOUNTS[name].streams[0])
-    box.fault(API, 2, kind="status", status=429, headers=headers, body=body)
+    # Given a refusal that says when the limit is renewed
+    copy = Copy(ACCOUNTS[name].with_rows(box, 240), ACCOUNTS[name].streams[0])
+    box.fault(copy.account.path, 2, kind="status", status=429, headers=headers, body=body)
+    # When
     output = copy.sync()
+    # Then it is waited for
     copy.assert_equal_to_truth()
     (line,) = waits(output)
     assert 0.2 <= float(line.split("Trying again in ")[1].split(" ")[0]) < 0.4
@@ -212,12 +200,15 @@ def test_each_providers_own_way_to_say_when_is_understood(box, name, headers, bo
 
 @pytest.mark.parametrize(("left", "cost"), [("0", "1"), ("-2", "1"), ("5", "8"), ("0", None)])
 def test_a_429_of_salesloft_is_waited_out_until_the_next_minute_of_its_clock(box, left, cost):
+    # Given a spent budget, one second before the next minute
     box.clock.set("2026-06-01T00:00:59Z")
-    copy = Copy(account_of(box, "salesloft"), "salesloft_meetings")
+    copy = Copy(ACCOUNTS["salesloft"].with_rows(box, 240), "salesloft_meetings")
     headers = {"x-ratelimit-remaining-minute": left}
     headers |= {"x-ratelimit-endpoint-cost": cost} if cost else {}
-    box.fault(API, 2, kind="status", status=429, headers=headers)
+    box.fault(copy.account.path, 2, kind="status", status=429, headers=headers)
+    # When
     output = copy.sync()
+    # Then
     copy.assert_equal_to_truth()
     (line,) = waits(output)
     assert 1 <= float(line.split("Trying again in ")[1].split(" ")[0]) < 1.1
@@ -229,20 +220,23 @@ def test_a_429_of_salesloft_that_is_not_for_the_budget_is_not_waited_out_for_a_m
 ):
     # Given refusals at the beginning of a minute that say what is left of it, or nothing
     box.clock.set("2026-06-01T00:00:01Z")
-    copy = Copy(account_of(box, "salesloft"), "salesloft_meetings")
+    copy = Copy(ACCOUNTS["salesloft"].with_rows(box, 240), "salesloft_meetings")
     headers = {"x-ratelimit-remaining-minute": left} if left else {}
-    box.fault(API, 2, times, kind="status", status=429, headers=headers)
+    box.fault(copy.account.path, 2, times, kind="status", status=429, headers=headers)
     output = copy.sync()
     copy.assert_equal_to_truth()
     assert all(float(line.split("Trying again in ")[1].split(" ")[0]) < 1 for line in waits(output))
 
 
 def test_a_429_of_salesloft_that_says_nothing_is_waited_out_from_the_second_on(box):
+    # Given two refusals without a word, one second before the next minute
     box.clock.set("2026-06-01T00:00:59Z")
-    copy = Copy(account_of(box, "salesloft"), "salesloft_meetings")
-    box.fault(API, 2, 2, kind="status", status=429)
+    copy = Copy(ACCOUNTS["salesloft"].with_rows(box, 240), "salesloft_meetings")
+    box.fault(copy.account.path, 2, 2, kind="status", status=429)
+    # When
     started = time.monotonic()
     copy.sync()
+    # Then
     copy.assert_equal_to_truth()
     assert time.monotonic() - started >= 1
 
@@ -250,28 +244,25 @@ def test_a_429_of_salesloft_that_says_nothing_is_waited_out_from_the_second_on(b
 @pytest.mark.parametrize("name", ["close", "expoplatform"])
 @pytest.mark.parametrize("headers", [{}, {"RateLimit": "limit=x, reset=soon", "Retry-After": "?"}])
 def test_a_429_that_says_nothing_of_use_is_waited_out_as_any_fault(box, name, headers):
-    copy = Copy(account_of(box, name), ACCOUNTS[name].streams[0])
-    box.fault(API, 2, 3, kind="status", status=429, headers=headers, body="\x00")
+    copy = Copy(ACCOUNTS[name].with_rows(box, 240), ACCOUNTS[name].streams[0])
+    box.fault(copy.account.path, 2, 3, kind="status", status=429, headers=headers, body="\x00")
     copy.sync()
     copy.assert_equal_to_truth()
 
 
-SHORT = [
-    ("close", "id__in", 1),
-    ("salesloft", "created_at%5Bgte%5D", 2),
-    ("salesloft", "sort_by=updated_at", 1),
-    ("expoplatform", "page=2&", 1),
-]
+SHORT = [(name, page) for name, account in ACCOUNTS.items() for page in account.short_pages]
 
 
-@pytest.mark.parametrize(("name", "kind", "nth"), SHORT)
-def test_a_page_that_comes_short_is_noticed_where_the_answer_tells(box, name, kind, nth):
+@pytest.mark.parametrize(
+    ("name", "page"), SHORT, ids=lambda value: getattr(value, "request", value)
+)
+def test_a_page_that_comes_short_is_noticed_where_the_answer_tells(box, name, page):
     # Given a page of a first or a later sync that lacks three rows, in answers that say how many
     # there are or that were asked for by id
-    copy = Copy(account_of(box, name), ACCOUNTS[name].streams[0])
-    if kind in ("id__in", "sort_by=updated_at"):
+    copy = Copy(ACCOUNTS[name].with_rows(box, 240), ACCOUNTS[name].streams[0])
+    if page.later:
         copy.sync()
         change(copy.account)
-    box.fault(kind, nth, kind="short_page", n=3)
+    box.fault(page.request, page.nth, kind="short_page", n=3)
     copy.sync()
     copy.assert_equal_to_truth()

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
-from source_meetings.providers.highlevel import components
-from source_meetings.source import SourceMeetings, manifest_of
-from unit_tests.harness import Json, Output, Table, read, without_nulls
+from sandbox.account import without_nulls
+from source_meetings.manifest import manifest_of
+from source_meetings.providers.highlevel import appointments
+from source_meetings.source import SourceMeetings
+from unit_tests.harness import Json, Output, Table, read
 
 EVENTS, APPOINTMENTS = "highlevel_calendar_events", "highlevel_appointments"
 CALENDARS, GROUPS = "highlevel_calendars", "highlevel_calendar_groups"
@@ -76,7 +78,7 @@ def assert_equal_to_truth(
 ) -> None:
     """`lingering`: ids of events that vanished, which HighLevel shows to nobody."""
     truth = {id: without_nulls(row) for id, row in box.highlevel.truth().items()}
-    rows = {id: without_nulls(row) for id, row in table.by_id().items() if id not in lingering}
+    rows = {id: without_nulls(row) for id, row in table.rows.items() if id not in lingering}
     assert set(truth) - set(rows) == set(), "missing rows"
     assert set(rows) - set(truth) == set(), "rows too many"
     assert {id for id in truth if truth[id] != rows[id]} == set(), "stale rows"
@@ -91,7 +93,12 @@ def failure(output: Output) -> Json:
     return output.errors[0]
 
 
-# ---------------------------------------------------------------------- requests
+def check(box: Sandbox, provider: Json | None = None) -> Any:
+    settings = config(box, provider)
+    return SourceMeetings(config=settings).check(logging.getLogger("airbyte"), settings)
+
+
+# -- first sync -----------------------------------------------------------------------------------
 
 
 def test_a_first_sync_reads_two_windows_a_calendar_newest_first(box):
@@ -124,19 +131,25 @@ def test_a_first_sync_reads_two_windows_a_calendar_newest_first(box):
 
 
 def test_without_a_start_date_everything_is_read_down_to_before_highlevel_existed(box):
+    # Given an event that is older than HighLevel
     box.highlevel.generate(count=400, calendars=2)
     old = box.highlevel.insert(startTime="2012-03-01T10:00:00-04:00")
+    # When
     table, _ = first_sync(box)
+    # Then it is there, and the last windows begin in the year 2000
     assert_equal_to_truth(box, table)
-    assert old in table.by_id()
+    assert old in table.rows
     assert {params["startTime"] for params in asked(box)} >= {"946684800000"}
     assert len(asked(box)) == 4
 
 
 def test_twenty_calendars_and_three_years_cost_forty_lists_first_and_twenty_later(box):
+    # Given twenty calendars
     box.highlevel.generate(count=1810, calendars=20)
+    # When they are read for the first time, then each calendar costs two lists
     table, state = first_sync(box)
     assert len(box.requests) == 41
+    # And when nothing has changed, one
     box.forget_requests()
     output = synced(box, table, state)
     assert len(box.requests) == 21
@@ -145,9 +158,12 @@ def test_twenty_calendars_and_three_years_cost_forty_lists_first_and_twenty_late
 
 
 def test_calendars_and_groups_are_read_in_one_request_each(box):
+    # Given seven calendars
     side = box.highlevel
     side.generate(count=1, calendars=7)
+    # When
     output = read(config(box), None, [CALENDARS, GROUPS], "full_refresh")
+    # Then all are there, inactive calendars too
     assert output.exit_code == 0
     assert output.records(CALENDARS) == list(side.calendars.values())
     assert not all(row["isActive"] for row in output.records(CALENDARS))
@@ -157,94 +173,15 @@ def test_calendars_and_groups_are_read_in_one_request_each(box):
 
 
 def test_only_the_configured_calendars_are_asked_for_events(box):
+    # Given four calendars, one of which is configured
     box.highlevel.generate(count=40, calendars=4)
     chosen = list(box.highlevel.calendars)[2]
+    # When
     table, _ = first_sync(box, provider={"calendar_ids": [chosen]})
+    # Then no other one was asked for
     assert {params["calendarId"] for params in asked(box)} == {chosen}
     truth = box.highlevel.truth()
-    assert set(table.by_id()) == {id for id in truth if truth[id]["calendarId"] == chosen}
-
-
-def test_other_calendars_in_the_configuration_mean_reading_everything_again(box):
-    box.highlevel.generate(count=40, calendars=4)
-    chosen = list(box.highlevel.calendars)[2]
-    table, state = first_sync(box, provider={"calendar_ids": [chosen]})
-    synced(box, table, state)
-    assert_equal_to_truth(box, table)
-
-
-@pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
-def test_a_calendar_that_becomes_visible_is_read_whole_however_old_its_events(box, stream):
-    # Given a calendar that the token could not see at the first sync
-    side = box.highlevel
-    side.generate(count=20, calendars=2)
-    hidden = side.add_calendar()
-    old = side.insert(calendarId=hidden, startTime="2026-06-05T10:00:00Z")
-    side.events[old]["dateUpdated"] = "2026-01-01T00:00:00.000Z"
-    row = side.calendars.pop(hidden)
-    table, state = first_sync(box, stream)
-    # When
-    side.calendars[hidden] = row
-    output = synced(box, table, state)
-    # Then
-    assert ids(output) == [old]
-    assert ids(synced(box, table, output.last_states())) == []
-
-
-def test_a_calendar_that_is_deleted_after_it_was_listed_is_skipped(box):
-    # Given an API that knows nothing of calendars that are not there
-    side = box.highlevel
-    side.generate(count=40, calendars=4)
-    doomed = list(side.calendars)[2]
-    box.fault(f"calendarId={doomed}", 1, 99, kind="status", status=404)
-    box.before(f"calendarId={doomed}", 1, lambda: side.calendars.pop(doomed))
-    # When
-    table, _ = first_sync(box)
-    # Then
-    truth = side.truth()
-    assert set(table.by_id()) == {id for id in truth if truth[id]["calendarId"] != doomed}
-
-
-def test_a_wider_look_ahead_and_an_earlier_start_date_show_what_lay_outside(box):
-    side = box.highlevel
-    side.generate(count=20, calendars=2)
-    far = side.insert(startTime="2027-09-01T10:00:00Z")
-    table, state = first_sync(box, start_date="2026-01-01T00:00:00Z")
-    assert far not in table.by_id()
-    state = synced(box, table, state, {"look_ahead_days": 800}, start_date=START).last_states()
-    truth = side.truth()
-    assert set(table.by_id()) >= {id for id in truth if truth[id]["startTime"] > "2023-06-02"}
-    assert far in table.by_id()
-
-
-def test_an_event_comes_into_reach_as_time_goes_by_without_being_edited(box):
-    box.highlevel.loose_hours = 0
-    box.highlevel.generate(count=20, calendars=2)
-    far = box.highlevel.insert(startTime="2027-06-05T10:00:00Z")
-    table, state = first_sync(box)
-    assert far not in table.by_id()
-    box.clock.advance(days=10)
-    synced(box, table, state)
-    assert_equal_to_truth(box, table)
-
-
-def test_look_back_days_narrow_later_syncs_only(box):
-    side = box.highlevel
-    side.generate(count=80, calendars=2)
-    table, state = first_sync(box, provider={"look_back_days": 30}, start_date=START)
-    earliest = min(int(params["startTime"]) for params in asked(box))
-    assert earliest == int(millis(datetime(2023, 6, 1, tzinfo=timezone.utc)))
-    recent = side.insert(startTime="2026-05-20T10:00:00Z")
-    state = synced(box, table, state, {"look_back_days": 30}, start_date=START).last_states()
-    box.forget_requests()
-    side.edit(recent, title="moved")
-    synced(box, table, state, {"look_back_days": 30}, start_date=START)
-    assert table.by_id()[recent]["title"] == "moved"
-    earliest = min(int(params["startTime"]) for params in asked(box))
-    assert int(millis(NOW - timedelta(days=31))) < earliest <= int(millis(NOW))
-
-
-# ---------------------------------------------------------------------- the version of the API
+    assert set(table.rows) == {id for id in truth if truth[id]["calendarId"] == chosen}
 
 
 @pytest.mark.parametrize(
@@ -278,18 +215,274 @@ def test_the_version_is_sent_as_it_is_written(box, version):
 
 
 def test_the_form_hides_the_version_and_has_a_default_for_it():
+    # Given the form
     form = manifest_of("highlevel")["spec"]["connection_specification"]
     (option,) = (
         one["properties"]
         for one in form["properties"]["provider"]["oneOf"]
         if one["properties"]["name"]["const"] == "highlevel"
     )
+    # Then the version is a hidden field with a default
     version = option["api_version"]
     assert (version["type"], version["default"]) == ("string", "2021-04-15")
     assert version["airbyte_hidden"] is True
 
 
-# ---------------------------------------------------------------------- changes
+def test_rows_past_the_end_of_a_window_are_emitted_once(box):
+    # Given 21 events, one of them where two windows meet
+    side = box.highlevel
+    side.generate(count=20, calendars=1)
+    meet = NOW - timedelta(days=30)
+    edge = side.insert(startTime=meet.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    # When
+    table = Table(EVENTS)
+    output = synced(box, table)
+    # Then both windows list it, and each event is emitted once
+    moment = meet.timestamp() * 1000
+    windows = {(int(one["startTime"]), int(one["endTime"])) for one in asked(box)}
+    assert sum(start <= moment <= end for start, end in windows) == 2
+    assert ids(output).count(edge) == 1
+    assert len(ids(output)) == 21
+
+
+@pytest.mark.parametrize("cap", [100, 200])
+def test_answers_that_are_cut_off_are_found_out_and_halved(box, cap):
+    # Given an API that shows no more than so many events, without saying so
+    side = box.highlevel
+    side.cap = cap
+    side.generate(count=520, calendars=2)
+    for number in range(150):  # more than an answer shows, within half a minute
+        side.insert(startTime=f"2026-05-05T10:00:{number // 6:02d}.{number % 6:03d}Z")
+    # When
+    table, _ = first_sync(box)
+    # Then all are read
+    assert_equal_to_truth(box, table)
+
+
+def test_a_round_hundred_that_is_whole_costs_two_requests_and_comes_once(box):
+    # Given a calendar of exactly a hundred events
+    side = box.highlevel
+    side.add_calendar()
+    for number in range(100):
+        side.insert(startTime=f"2026-05-{3 + number // 5:02d}T10:00:00Z")
+    # When
+    table = Table(EVENTS)
+    output = synced(box, table, start_date="2026-05-02T12:00:00Z")
+    # Then its two halves are asked for too, and no event is emitted twice
+    assert len(ids(output)) == 100
+    assert len(asked(box)) == 3
+
+
+def test_a_busy_calendar_is_read_in_narrower_windows(box):
+    # Given a calendar of 9,000 events
+    box.highlevel.generate(count=9000, calendars=1)
+    # When it is read for the first time
+    table, state = first_sync(box, start_date=START)
+    # Then the windows become narrower
+    truth = box.highlevel.truth()
+    assert len(table.rows) >= 0.95 * len(truth)
+    windows = asked(box)
+    widths = [int(params["endTime"]) - int(params["startTime"]) for params in windows]
+    assert min(widths[1:-1]) < 366 * 86_400_000
+    # And a later sync has several of them
+    box.forget_requests()
+    synced(box, table, state, start_date=START)
+    assert len(asked(box)) >= 3  # not one huge answer
+
+
+def test_rows_keep_their_values_but_for_the_status_and_the_boolean(box):
+    # Given two rows with old spellings of the status and a boolean as text
+    side = box.highlevel
+    side.add_calendar()
+    id = side.insert(
+        id="abc_1729821600000_1800",
+        appointmentStatus=None,
+        appoinmentStatus="noshow",
+        isRecurring="true",
+        masterEventId="abc",
+        startTime="2026-05-05T10:00:00+05:30",
+        customField={"kept": [1, None]},
+    )
+    legacy = side.insert(
+        appointmentStatus=None, appoinmentStatus=None, status="booked", isRecurring="false"
+    )
+    # When
+    table, _ = first_sync(box)
+    # Then those two are put right, and all else is as it came
+    row = table.rows[id]
+    assert row["appointmentStatus"] == row["appoinmentStatus"] == "noshow"
+    assert row["isRecurring"] is True
+    assert row["startTime"] == "2026-05-05T10:00:00+05:30"
+    assert row["customField"] == {"kept": [1, None]}
+    assert table.rows[legacy]["appointmentStatus"] == "booked"
+    assert table.rows[legacy]["isRecurring"] is False
+
+
+@pytest.mark.parametrize("envelope", ["appointment", "event", "bare"])
+def test_a_single_appointment_is_taken_out_of_each_envelope(box, envelope):
+    # Given answers that wrap an appointment, or do not
+    box.highlevel.envelope = envelope
+    box.highlevel.generate(count=12, calendars=2)
+    # When
+    table, _ = first_sync(box, APPOINTMENTS)
+    # Then the rows are the same, and each was asked for by its id alone
+    assert_equal_to_truth(box, table)
+    paths = {request.path for request in box.requests if request.path.startswith(ONE)}
+    assert paths == {ONE + id for id in box.highlevel.events}
+    assert all(not r.params for r in box.requests if r.path.startswith(ONE))
+
+
+def test_more_appointments_than_fit_a_slice_that_start_together_are_all_read(box):
+    # Given 60 appointments that start at the same moment
+    side = box.highlevel
+    side.add_calendar()
+    for _ in range(60):
+        side.insert(startTime="2026-05-05T10:00:00Z")
+    # When
+    table, _ = first_sync(box, APPOINTMENTS)
+    # Then
+    assert_equal_to_truth(box, table)
+
+
+def test_an_empty_answer_may_lack_the_key(box):
+    box.highlevel.generate(count=3, calendars=3)
+    box.highlevel.add_calendar()
+    table, _ = first_sync(box)
+    assert_equal_to_truth(box, table)
+
+
+def test_check_asks_for_the_calendars_and_for_a_minute_of_events(box):
+    # Given
+    box.highlevel.generate(count=3, calendars=2)
+    # When the connection is checked, then it succeeds
+    assert check(box).status.value == "SUCCEEDED"
+    # And these two requests were made
+    location = {"locationId": box.highlevel.location_id}
+    assert [request.path for request in box.requests] == ["/highlevel/calendars/", LIST]
+    assert asked(box) == [
+        {
+            **location,
+            "calendarId": next(iter(box.highlevel.calendars)),
+            "startTime": millis(NOW),
+            "endTime": millis(NOW + timedelta(minutes=1)),
+        }
+    ]
+
+
+def test_check_succeeds_for_a_location_without_calendars(box):
+    assert check(box).status.value == "SUCCEEDED"
+
+
+def test_oauth_renews_with_a_form_and_the_user_type_and_hands_the_tokens_back(box):
+    # Given a connection by OAuth
+    side = box.highlevel
+    side.generate(count=10, calendars=2)
+    credentials = {
+        "auth_type": "oauth2.0",
+        "client_id": side.oauth.client_id,
+        "client_secret": side.oauth.client_secret,
+        "refresh_token": side.oauth.refresh_token,
+    }
+    # When
+    output = read(config(box, {"credentials": credentials}), None, [EVENTS])
+    assert output.exit_code == 0, output.errors
+    # Then one request renews the tokens
+    (token,) = [request for request in box.requests if request.path.endswith("/oauth/token")]
+    assert token.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert b"user_type=Location" in token.body
+    assert "version" not in token.headers  # v3 has other field names here
+    # And the new ones are handed back
+    (control,) = output.of("CONTROL")
+    new = control["control"]["connectorConfig"]["config"]["provider"]["credentials"]
+    assert new["refresh_token"] == side.oauth.refresh_token != credentials["refresh_token"]
+
+
+def test_a_far_look_ahead_leaves_no_past_appointment_of_the_first_calendar_out(
+    box: Sandbox,
+) -> None:
+    # Given a look-ahead so long that the first windows reach back to before there was HighLevel
+    box.highlevel.generate(count=120, calendars=2, years=3)
+    # When
+    table, _ = first_sync(box, provider={"look_ahead_days": 3650})
+    # Then
+    assert_equal_to_truth(box, table)
+
+
+# -- incremental sync -----------------------------------------------------------------------------
+
+
+def test_other_calendars_in_the_configuration_mean_reading_everything_again(box):
+    box.highlevel.generate(count=40, calendars=4)
+    chosen = list(box.highlevel.calendars)[2]
+    table, state = first_sync(box, provider={"calendar_ids": [chosen]})
+    synced(box, table, state)
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
+def test_a_calendar_that_becomes_visible_is_read_whole_however_old_its_events(box, stream):
+    # Given a calendar that the token could not see at the first sync
+    side = box.highlevel
+    side.generate(count=20, calendars=2)
+    hidden = side.add_calendar()
+    old = side.insert(calendarId=hidden, startTime="2026-06-05T10:00:00Z")
+    side.events[old]["dateUpdated"] = "2026-01-01T00:00:00.000Z"
+    row = side.calendars.pop(hidden)
+    table, state = first_sync(box, stream)
+    # When
+    side.calendars[hidden] = row
+    output = synced(box, table, state)
+    # Then
+    assert ids(output) == [old]
+    assert ids(synced(box, table, output.last_states())) == []
+
+
+def test_a_wider_look_ahead_and_an_earlier_start_date_show_what_lay_outside(box):
+    # Given a sync with a start date that left a far event out
+    side = box.highlevel
+    side.generate(count=20, calendars=2)
+    far = side.insert(startTime="2027-09-01T10:00:00Z")
+    table, state = first_sync(box, start_date="2026-01-01T00:00:00Z")
+    assert far not in table.rows
+    # When both bounds are widened
+    state = synced(box, table, state, {"look_ahead_days": 800}, start_date=START).last_states()
+    # Then everything within them is there
+    truth = side.truth()
+    assert set(table.rows) >= {id for id in truth if truth[id]["startTime"] > "2023-06-02"}
+    assert far in table.rows
+
+
+def test_an_event_comes_into_reach_as_time_goes_by_without_being_edited(box):
+    # Given an event that begins after the end of the look-ahead
+    box.highlevel.loose_hours = 0
+    box.highlevel.generate(count=20, calendars=2)
+    far = box.highlevel.insert(startTime="2027-06-05T10:00:00Z")
+    table, state = first_sync(box)
+    assert far not in table.rows
+    # When time goes by
+    box.clock.advance(days=10)
+    synced(box, table, state)
+    # Then
+    assert_equal_to_truth(box, table)
+
+
+def test_look_back_days_narrow_later_syncs_only(box):
+    # Given a first sync, which goes back to the start date all the same
+    side = box.highlevel
+    side.generate(count=80, calendars=2)
+    table, state = first_sync(box, provider={"look_back_days": 30}, start_date=START)
+    earliest = min(int(params["startTime"]) for params in asked(box))
+    assert earliest == int(millis(datetime(2023, 6, 1, tzinfo=timezone.utc)))
+    # When a recent event comes and is edited
+    recent = side.insert(startTime="2026-05-20T10:00:00Z")
+    state = synced(box, table, state, {"look_back_days": 30}, start_date=START).last_states()
+    box.forget_requests()
+    side.edit(recent, title="moved")
+    synced(box, table, state, {"look_back_days": 30}, start_date=START)
+    # Then it is read, and nothing before the look-back is asked for
+    assert table.rows[recent]["title"] == "moved"
+    earliest = min(int(params["startTime"]) for params in asked(box))
+    assert int(millis(NOW - timedelta(days=31))) < earliest <= int(millis(NOW))
 
 
 @pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
@@ -326,7 +519,7 @@ def test_a_deleted_event_that_is_still_listed_arrives_as_deleted(box, stream):
     before, between = list(side.events)[:2]
     side.delete(before)
     table, state = first_sync(box, stream)
-    assert [id for id, row in table.by_id().items() if row.get("deleted")] == [before]
+    assert [id for id, row in table.rows.items() if row.get("deleted")] == [before]
     # When another one is deleted
     side.delete(between)
     output = synced(box, table, state)
@@ -357,7 +550,7 @@ def test_an_appointment_that_is_listed_as_deleted_and_not_found_is_taken_from_th
         kinds = [message["type"] for message in whole.messages]
         cut = Output(whole.messages[: kinds.index("STATE") + 1])
         table.load(cut)
-        assert deleted not in table.by_id()
+        assert deleted not in table.rows
         state = cut.last_states()
     # When the appointments are read
     output = synced(box, table, state)
@@ -368,9 +561,73 @@ def test_an_appointment_that_is_listed_as_deleted_and_not_found_is_taken_from_th
     assert_equal_to_truth(box, table)
 
 
+def test_a_stamp_from_the_future_does_not_become_the_bound(box):
+    # Given an event that is stamped decades ahead
+    side = box.highlevel
+    side.generate(count=40, calendars=2)
+    side.insert(dateUpdated="2099-01-01T00:00:00+00:00")
+    table, state = first_sync(box)
+    # When another one is edited
+    edited = next(iter(side.events))
+    side.edit(edited, title="new")
+    output = synced(box, table, state)
+    # Then the next sync emits that one, and its state is not of the future
+    assert ids(output) == [edited]
+    assert_equal_to_truth(box, table)
+    assert output.state_of(EVENTS)["dateUpdated"] < "2027"
+
+
+def test_rows_without_a_usable_stamp_are_emitted_when_they_have_changed(box):
+    # Given events whose stamps are missing or unreadable
+    side = box.highlevel
+    side.generate(count=20, calendars=2)
+    bare = side.insert(dateUpdated=None)
+    broken = side.insert(dateUpdated="yesterday")
+    table, state = first_sync(box)
+    state = synced(box, table, state).last_states()
+    # When one of them is edited
+    side.edit(bare, title="x", dateUpdated=None)
+    output = synced(box, table, state)
+    # Then that one is emitted
+    assert ids(output) == [bare]
+    assert broken in table.rows
+
+
+def test_two_edits_within_one_second_are_told_apart(box):
+    # Given an event that was edited before a sync
+    side = box.highlevel
+    side.generate(count=20, calendars=2)
+    id = next(id for id, row in side.events.items() if not row["dateUpdated"].endswith("Z"))
+    side.edit(id, title="one")
+    table, state = first_sync(box)
+    # When it is edited again within the second of its stamp
+    side.edit(id, title="two", dateUpdated=side.events[id]["dateUpdated"])
+    synced(box, table, state)
+    # Then
+    assert_equal_to_truth(box, table)
+
+
+# -- changes during a sync ------------------------------------------------------------------------
+
+
+def test_a_calendar_that_is_deleted_after_it_was_listed_is_skipped(box):
+    # Given an API that knows nothing of calendars that are not there
+    side = box.highlevel
+    side.generate(count=40, calendars=4)
+    doomed = list(side.calendars)[2]
+    box.fault(f"calendarId={doomed}", 1, 99, kind="status", status=404)
+    box.before(f"calendarId={doomed}", 1, lambda: side.calendars.pop(doomed))
+    # When
+    table, _ = first_sync(box)
+    # Then
+    truth = side.truth()
+    assert set(table.rows) == {id for id in truth if truth[id]["calendarId"] != doomed}
+
+
 @pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_changes_during_a_sync_are_in_the_table_after_the_next_one(box, stream, nth):
+    # Given edits, moves and insertions before one list of a sync and of the one after it
     side = box.highlevel
     side.generate(count=30, calendars=3)
     table, state = first_sync(box, stream)
@@ -385,21 +642,26 @@ def test_changes_during_a_sync_are_in_the_table_after_the_next_one(box, stream, 
             side.insert(calendarId=list(side.calendars)[0])
 
         box.before(LIST, position, change)
+    # When these two and a third one run
     state = synced(box, table, state).last_states()
     state = synced(box, table, state).last_states()
     output = synced(box, table, state)
+    # Then the table is right, and a quiet sync reads nothing
     assert_equal_to_truth(box, table)
     assert ids(synced(box, table, output.last_states())) == []
 
 
 def test_changes_during_a_first_sync_are_in_the_table_after_the_next_one(box):
+    # Given an edit and an insertion after every list of a first sync
     side = box.highlevel
     side.generate(count=80, calendars=4)
     for nth in range(1, 9):
         box.after(LIST, nth, lambda: side.edit(list(side.events)[3], title=str(box.clock.now())))
         box.after(LIST, nth, lambda: side.insert(calendarId=list(side.calendars)[0]))
+    # When it and the next one run
     table, state = first_sync(box)
     synced(box, table, state)
+    # Then
     assert_equal_to_truth(box, table)
 
 
@@ -421,151 +683,21 @@ def test_a_change_is_seen_though_the_stamps_are_months_behind_the_date_header(bo
     assert_equal_to_truth(box, table)
 
 
-def test_a_stamp_from_the_future_does_not_become_the_bound(box):
-    side = box.highlevel
-    side.generate(count=40, calendars=2)
-    side.insert(dateUpdated="2099-01-01T00:00:00+00:00")
-    table, state = first_sync(box)
-    edited = next(iter(side.events))
-    side.edit(edited, title="new")
-    output = synced(box, table, state)
-    assert ids(output) == [edited]
-    assert_equal_to_truth(box, table)
-    assert output.state_of(EVENTS)["dateUpdated"] < "2027"
-
-
-def test_rows_without_a_usable_stamp_are_emitted_when_they_have_changed(box):
-    side = box.highlevel
-    side.generate(count=20, calendars=2)
-    bare = side.insert(dateUpdated=None)
-    broken = side.insert(dateUpdated="yesterday")
-    table, state = first_sync(box)
-    state = synced(box, table, state).last_states()
-    side.edit(bare, title="x", dateUpdated=None)
-    output = synced(box, table, state)
-    assert ids(output) == [bare]
-    assert broken in table.by_id()
-
-
-def test_two_edits_within_one_second_are_told_apart(box):
-    side = box.highlevel
-    side.generate(count=20, calendars=2)
-    id = next(id for id, row in side.events.items() if not row["dateUpdated"].endswith("Z"))
-    side.edit(id, title="one")
-    table, state = first_sync(box)
-    side.edit(id, title="two", dateUpdated=side.events[id]["dateUpdated"])
-    synced(box, table, state)
-    assert_equal_to_truth(box, table)
-
-
-# ---------------------------------------------------------------------- windows
-
-
-def test_rows_past_the_end_of_a_window_are_emitted_once(box):
-    side = box.highlevel
-    side.generate(count=20, calendars=1)
-    edge = side.insert(startTime=(NOW - timedelta(days=366)).strftime("%Y-%m-%dT%H:%M:%SZ"))
-    table = Table(EVENTS)
-    output = synced(box, table)
-    assert ids(output).count(edge) == 1
-    assert len(ids(output)) == 21
-
-
-@pytest.mark.parametrize("cap", [100, 200])
-def test_answers_that_are_cut_off_are_found_out_and_halved(box, cap):
-    side = box.highlevel
-    side.cap = cap
-    side.generate(count=520, calendars=2)
-    for number in range(150):  # more than an answer shows, within half a minute
-        side.insert(startTime=f"2026-05-05T10:00:{number // 6:02d}.{number % 6:03d}Z")
-    table, _ = first_sync(box)
-    assert_equal_to_truth(box, table)
-
-
-def test_a_round_hundred_that_is_whole_costs_two_requests_and_comes_once(box):
-    side = box.highlevel
-    side.add_calendar()
-    for number in range(100):
-        side.insert(startTime=f"2026-05-{3 + number // 5:02d}T10:00:00Z")
-    table = Table(EVENTS)
-    output = synced(box, table, start_date="2026-05-02T12:00:00Z")
-    assert len(ids(output)) == 100
-    assert len(asked(box)) == 3
-
-
-def test_a_busy_calendar_is_read_in_narrower_windows(box):
-    box.highlevel.generate(count=9000, calendars=1)
-    table, state = first_sync(box, start_date=START)
-    truth = box.highlevel.truth()
-    assert len(table.rows) >= 0.95 * len(truth)
-    windows = asked(box)
-    widths = [int(params["endTime"]) - int(params["startTime"]) for params in windows]
-    assert min(widths[1:-1]) < 366 * 86_400_000
-    box.forget_requests()
-    synced(box, table, state, start_date=START)
-    assert len(asked(box)) >= 3  # not one huge answer
-
-
-# ---------------------------------------------------------------------- rows
-
-
-def test_rows_keep_their_values_but_for_the_status_and_the_boolean(box):
-    side = box.highlevel
-    side.add_calendar()
-    id = side.insert(
-        id="abc_1729821600000_1800",
-        appointmentStatus=None,
-        appoinmentStatus="noshow",
-        isRecurring="true",
-        masterEventId="abc",
-        startTime="2026-05-05T10:00:00+05:30",
-        customField={"kept": [1, None]},
-    )
-    legacy = side.insert(
-        appointmentStatus=None, appoinmentStatus=None, status="booked", isRecurring="false"
-    )
-    table, _ = first_sync(box)
-    row = table.by_id()[id]
-    assert row["appointmentStatus"] == row["appoinmentStatus"] == "noshow"
-    assert row["isRecurring"] is True
-    assert row["startTime"] == "2026-05-05T10:00:00+05:30"
-    assert row["customField"] == {"kept": [1, None]}
-    assert table.by_id()[legacy]["appointmentStatus"] == "booked"
-    assert table.by_id()[legacy]["isRecurring"] is False
-
-
-@pytest.mark.parametrize("envelope", ["appointment", "event", "bare"])
-def test_a_single_appointment_is_taken_out_of_each_envelope(box, envelope):
-    box.highlevel.envelope = envelope
-    box.highlevel.generate(count=12, calendars=2)
-    table, _ = first_sync(box, APPOINTMENTS)
-    assert_equal_to_truth(box, table)
-    paths = {request.path for request in box.requests if request.path.startswith(ONE)}
-    assert paths == {ONE + id for id in box.highlevel.events}
-    assert all(not r.params for r in box.requests if r.path.startswith(ONE))
-
-
 def test_an_appointment_that_is_gone_is_skipped_and_counted(box):
+    # Given an appointment that is deleted after it was listed
     side = box.highlevel
     side.generate(count=12, calendars=2)
     gone = list(side.events)[-1]
     box.before(ONE, 1, lambda: side.delete(gone))
+    # When
     table = Table(APPOINTMENTS)
     output = synced(box, table)
+    # Then the others are there, and the log counts the one that is not
     assert_equal_to_truth(box, table)
     assert any("1 appointments" in line and "404" in line for line in output.logs)
 
 
-def test_more_appointments_than_fit_a_slice_that_start_together_are_all_read(box):
-    side = box.highlevel
-    side.add_calendar()
-    for _ in range(60):
-        side.insert(startTime="2026-05-05T10:00:00Z")
-    table, _ = first_sync(box, APPOINTMENTS)
-    assert_equal_to_truth(box, table)
-
-
-# ---------------------------------------------------------------------- killed and resumed
+# -- resume ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
@@ -593,7 +725,7 @@ def test_a_state_joins_the_appointments_that_are_left_and_a_resumed_sync_cuts_th
     box, monkeypatch
 ):
     # Given 60 appointments in two calendars, read three at a time
-    monkeypatch.setattr(components, "_IDS_PER_SLICE", 3)
+    monkeypatch.setattr(appointments, "_IDS_PER_SLICE", 3)
     side = box.highlevel
     side.generate(count=60, calendars=2)
     whole = read(config(box), None, [APPOINTMENTS])
@@ -615,20 +747,23 @@ def test_a_state_joins_the_appointments_that_are_left_and_a_resumed_sync_cuts_th
 
 
 def test_a_sync_that_fails_half_way_leaves_the_state_as_it_was(box):
+    # Given edits, and a list that is refused
     side = box.highlevel
     side.generate(count=60, calendars=4)
     table, state = first_sync(box)
     for id in list(side.events)[::5]:
         side.edit(id, title="x")
     box.fault(LIST, 3, 99, kind="status", status=403)
+    # When
     broken = read(config(box), state, [EVENTS])
+    # Then the sync fails, and the state promises no more than before
     assert failure(broken)["failure_type"] == "config_error"
     table.load(broken)
     saved = broken.last_states()[0]["stream"]["stream_state"]
     assert saved == state[0]["stream"]["stream_state"]
 
 
-# ---------------------------------------------------------------------- errors
+# -- refusal --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -650,13 +785,6 @@ def test_an_answer_of_another_shape_stops_the_stream(box, body):
     assert output.state_of(EVENTS) == {} or "scan" in output.state_of(EVENTS)
 
 
-def test_an_empty_answer_may_lack_the_key(box):
-    box.highlevel.generate(count=3, calendars=3)
-    box.highlevel.add_calendar()
-    table, _ = first_sync(box)
-    assert_equal_to_truth(box, table)
-
-
 @pytest.mark.parametrize(
     "body",
     [{"appointment": None}, {"event": []}, {"traceId": "x"}, {"appointment": {"title": "x"}}],
@@ -668,13 +796,16 @@ def test_a_single_appointment_of_another_shape_stops_the_stream(box, body):
 
 
 def test_passing_faults_are_retried(box):
+    # Given four faults that pass
     box.highlevel.generate(count=10, calendars=2)
     timed_out = {"statusCode": 401, "message": "Command timed out", "error": "Unauthorized"}
     box.fault(LIST, 1, kind="status", status=401, body=timed_out)
     box.fault(LIST, 2, kind="half_json")
     box.fault(LIST, 3, kind="body", body={"data": None})
     box.fault(LIST, 4, kind="body", body=[])
+    # When
     table, _ = first_sync(box)
+    # Then
     assert_equal_to_truth(box, table)
 
 
@@ -690,9 +821,11 @@ def test_passing_faults_are_retried(box):
     ],
 )
 def test_refusals_are_config_errors_that_name_the_setting(box, status, message, words):
+    # Given an API that refuses to list events
     box.highlevel.generate(count=10, calendars=2)
     body = {"statusCode": status, "message": message}
     box.fault(LIST, 1, 99, kind="status", status=status, body=body)
+    # When either stream is read, then the error names the setting and no secret
     for stream in (EVENTS, APPOINTMENTS):
         error = failure(read(config(box), None, [stream]))
         assert error["failure_type"] == "config_error"
@@ -701,14 +834,11 @@ def test_refusals_are_config_errors_that_name_the_setting(box, status, message, 
 
 
 def test_a_missing_scope_for_calendars_is_named(box):
-    box.highlevel.tokens["pit-narrow"] = {"calendars/events.readonly"}
+    box.highlevel.keys["pit-narrow"] = {"calendars/events.readonly"}
     credentials = {"auth_type": "private_integration_token", "access_token": "pit-narrow"}
     error = failure(read(config(box, {"credentials": credentials}), None, [CALENDARS]))
     assert error["failure_type"] == "config_error"
     assert "calendars.readonly" in error["message"]
-
-
-# ---------------------------------------------------------------------- limits
 
 
 def test_the_budget_that_the_headers_announce_is_kept_and_429_waited_for(box):
@@ -725,40 +855,16 @@ def test_the_budget_that_the_headers_announce_is_kept_and_429_waited_for(box):
 
 
 def test_a_spent_day_ends_the_sync_at_once(box):
+    # Given a limit of four requests a day
     side = box.highlevel
     side.generate(count=30, calendars=3)
     side.daily_limit = 4
+    # When
     error = failure(read(config(box), None, [EVENTS]))
+    # Then the sync ends in words that name the limit
     assert error["failure_type"] == "transient_error"
     assert "limit of requests a day (4)" in error["message"]
     assert [request.status for request in box.requests].count(429) <= 9  # one a worker
-
-
-# ---------------------------------------------------------------------- check and credentials
-
-
-def check(box: Sandbox, provider: Json | None = None) -> Any:
-    settings = config(box, provider)
-    return SourceMeetings(config=settings).check(logging.getLogger("airbyte"), settings)
-
-
-def test_check_asks_for_the_calendars_and_for_a_minute_of_events(box):
-    box.highlevel.generate(count=3, calendars=2)
-    assert check(box).status.value == "SUCCEEDED"
-    location = {"locationId": box.highlevel.location_id}
-    assert [request.path for request in box.requests] == ["/highlevel/calendars/", LIST]
-    assert asked(box) == [
-        {
-            **location,
-            "calendarId": next(iter(box.highlevel.calendars)),
-            "startTime": millis(NOW),
-            "endTime": millis(NOW + timedelta(minutes=1)),
-        }
-    ]
-
-
-def test_check_succeeds_for_a_location_without_calendars(box):
-    assert check(box).status.value == "SUCCEEDED"
 
 
 @pytest.mark.parametrize(
@@ -770,40 +876,12 @@ def test_check_succeeds_for_a_location_without_calendars(box):
     ],
 )
 def test_check_says_which_setting_is_wrong(box, scopes, provider, words):
+    # Given one wrong setting
     box.highlevel.generate(count=3, calendars=2)
     if scopes:
-        box.highlevel.tokens["pit-sandbox"] = scopes
+        box.highlevel.keys["pit-sandbox"] = scopes
+    # When
     outcome = check(box, provider)
+    # Then
     assert outcome.status.value == "FAILED"
     assert words in outcome.message
-
-
-def test_oauth_renews_with_a_form_and_the_user_type_and_hands_the_tokens_back(box):
-    side = box.highlevel
-    side.generate(count=10, calendars=2)
-    credentials = {
-        "auth_type": "oauth2.0",
-        "client_id": side.oauth.client_id,
-        "client_secret": side.oauth.client_secret,
-        "refresh_token": side.oauth.refresh_token,
-    }
-    output = read(config(box, {"credentials": credentials}), None, [EVENTS])
-    assert output.exit_code == 0, output.errors
-    (token,) = [request for request in box.requests if request.path.endswith("/oauth/token")]
-    assert token.headers["content-type"] == "application/x-www-form-urlencoded"
-    assert b"user_type=Location" in token.body
-    assert "version" not in token.headers  # v3 has other field names here
-    (control,) = output.of("CONTROL")
-    new = control["control"]["connectorConfig"]["config"]["provider"]["credentials"]
-    assert new["refresh_token"] == side.oauth.refresh_token != credentials["refresh_token"]
-
-
-def test_a_far_look_ahead_leaves_no_past_appointment_of_the_first_calendar_out(
-    box: Sandbox,
-) -> None:
-    # Given a look-ahead so long that the first windows reach back to before there was HighLevel
-    box.highlevel.generate(count=120, calendars=2, years=3)
-    # When
-    table, _ = first_sync(box, provider={"look_ahead_days": 3650})
-    # Then
-    assert_equal_to_truth(box, table)

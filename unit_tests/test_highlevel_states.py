@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from sandbox import Sandbox
-from unit_tests.harness import Json, Output, Table, read, without_nulls
+from sandbox.account import without_nulls
+from unit_tests.harness import Json, Output, Table, read
 from unit_tests.test_highlevel import APPOINTMENTS, EVENTS, LIST, config
 
 NOW = datetime(2026, 6, 1, tzinfo=timezone.utc)
@@ -97,18 +98,18 @@ class HighLevelStates(RuleBasedStateMachine):
 
     def settle(self) -> None:
         """Two syncs without faults: the second one for what changed during the first."""
-        self.box._faults.clear()
+        self.box.forget_faults()
         for stream in STREAMS:
             for _ in range(2):
                 self.syncs(stream)
             truth = {id: without_nulls(row) for id, row in self.side.truth().items()}
             rows = {
                 id: without_nulls(row)
-                for id, row in self.tables[stream].by_id().items()
+                for id, row in self.tables[stream].rows.items()
                 if id not in self.vanished
             }
             assert rows == truth
-            self.box._after.clear()
+            self.box.forget_hooks()
             assert self.read(stream).records() == []
 
 

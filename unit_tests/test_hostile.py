@@ -12,58 +12,38 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-import requests
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sandbox import Sandbox
+from sandbox.accounts import ACCOUNTS
+from sandbox.side import Call, Reply
 from source_meetings import timestamps
-from source_meetings.http import parse_json
 from source_meetings.providers.close.calendar_events import parse_entry
-from source_meetings.providers.close.components import RateReset
 from source_meetings.providers.expoplatform import rows
-from source_meetings.providers.highlevel.components import _interval_seconds
-from source_meetings.waits import retry_after_seconds
-from unit_tests.accounts import ACCOUNTS
-from unit_tests.harness import Json, Output, Table, read
+from source_meetings.transport.parsing import parse_json
+from source_meetings.transport.waits import RateLimit, retry_after_seconds
+from unit_tests.harness import Output, Table, read
 
-# ------------------------------------------------------------------ answers
-
-# Where a row is, and where people may type, in each provider's answers.
-ROWS = {
-    "close": (r"/activity/meeting/\?", "data", "title"),
-    "salesloft": (r"/v2/meetings\?", "data", "title"),
-    "highlevel": (r"/calendars/events\?", "events", "title"),
-    "expoplatform": (r"/meetings/export\?", "data", "Remark"),
-}
-NAMES = sorted(ROWS)
+# -- answers --------------------------------------------------------------------------------------
 
 
-def with_text(box: Any, name: str, text: str) -> Output:
-    """A sync of an account with one meeting, in which this JSON stands where a person typed."""
-    account = ACCOUNTS[name](box, 1)
-    if name == "expoplatform":
-        box.expoplatform.insert(101, [7], Remark="TYPED")
-    else:
-        if name == "highlevel":
-            box.highlevel.add_calendar()
-        account.side.insert(title="TYPED")
-    answer = account.side.answer
+def with_text(box: Sandbox, name: str, text: str) -> tuple[Output, list[Any]]:
+    """A sync of an account with one meeting, in which this JSON stands where a person typed.
 
-    def spoilt(call: Any) -> Any:
-        reply = answer(call)
-        reply.payload = reply.encode().replace(b'"TYPED"', text.encode("utf-8", "surrogatepass"))
-        return reply
+    Returns the output, and what has arrived.
+    """
+    account = ACCOUNTS[name](box)
+    account.insert(box.clock.now(), **{account.columns.typed: "TYPED"})
+    typed = text.encode("utf-8", "surrogatepass")
 
-    account.side.answer = spoilt
+    def spoil(_: Call, reply: Reply) -> None:
+        reply.payload = reply.encode().replace(b'"TYPED"', typed)
+
+    box.rewrite(account.path, spoil)
     output = read(account.config(), None, [account.streams[0]])
-    found = output.records()
-    if name == "expoplatform":
-        typed = [row["raw"]["Remark"] for row in found]
-    else:
-        typed = [row.get("title") for row in found]
-    output.typed = typed  # type: ignore[attr-defined]
-    return output
+    return output, [account.typed(record) for record in output.records()]
 
 
 ARRIVES: dict[str, tuple[str, Any]] = {
@@ -86,16 +66,16 @@ ARRIVES: dict[str, tuple[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", ARRIVES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ACCOUNTS)
 def test_what_people_type_arrives(box, name, what):
     # Given a meeting with something unexpected in a field
     text, expected = ARRIVES[what]
     # When it is synced
-    output = with_text(box, name, text)
+    output, typed = with_text(box, name, text)
     # Then it is stored as it was sent
     assert output.exit_code == 0, output.errors
-    (typed,) = output.typed  # type: ignore[attr-defined]
-    assert typed == (json.loads(text) if expected is None else expected)
+    value = json.loads(text) if expected is None else expected
+    assert typed and all(one == value for one in typed)
 
 
 REFUSED = {
@@ -112,7 +92,7 @@ def test_what_cannot_be_stored_stops_the_stream_in_words(box, monkeypatch, what)
     # Given an answer with something in it that no JSON reader or no destination can take
     monkeypatch.setenv("SOURCE_MEETINGS_PATIENCE", "0.01")
     # When it is synced
-    output = with_text(box, "salesloft", REFUSED[what])
+    output, _ = with_text(box, "salesloft", REFUSED[what])
     # Then the stream stops, and says at which request and why
     assert output.exit_code == 1
     (error,) = output.errors
@@ -121,76 +101,39 @@ def test_what_cannot_be_stored_stops_the_stream_in_words(box, monkeypatch, what)
     assert output.records() == []
 
 
-STAMPS = {
-    "close": ("date_updated", "date_created"),
-    "salesloft": ("updated_at", "start_time"),
-    "highlevel": ("dateUpdated", "startTime"),
-    "expoplatform": ("Last Modified", "Creation Time"),
-}
-
-
 @pytest.mark.parametrize(
     "stamp",
     ["0001-01-01T00:00:00Z", "0000-00-00T00:00:00Z", "9999-12-31T23:59:59Z", "10000-01-01", ""],
 )
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ACCOUNTS)
 def test_a_row_with_an_impossible_date_is_stored_and_hides_no_change_of_others(box, name, stamp):
     # Given a meeting whose times cannot be, among others
-    account = ACCOUNTS[name](box, 1)
-    account.generate(20)
-    key = account.keys()[0]
-    answer = account.side.answer
+    account = ACCOUNTS[name].with_rows(box, 20)
+    key, *_, other = account.keys()
 
-    def spoilt(call: Any) -> Any:
-        reply = answer(call)
+    def spoil(_: Call, reply: Reply) -> None:
         for row in account.side.page_rows(reply.payload) if reply.status == 200 else []:
-            here = (row.get("id"), *(row.get(name) for name in ("Meeting ID", "Account ID")))
-            if here[0] == key or (name == "expoplatform" and here[1:] == tuple(map(int, key[1:]))):
-                row.update(dict.fromkeys(STAMPS[name], stamp))
-        return reply
+            if account.served(row, key):
+                row.update(dict.fromkeys(account.columns.stamps, stamp))
 
-    account.side.answer = spoilt
+    box.rewrite(account.path, spoil)
     table = Table(account.streams[0])
-    # When it is synced, everything else is edited, and it is synced again
+    # When it is synced, another one is edited, and it is synced again
     output = read(account.config(), None, [table.stream])
     assert output.exit_code == 0, output.errors
     table.load(output)
     box.clock.advance(hours=1)
-    account.side.edit(*([account.keys()[-1]] if name != "expoplatform" else account.keys()[-1]))
+    account.edit(other)
     output = read(account.config(), output.last_states(), [table.stream])
     assert output.exit_code == 0, output.errors
     table.load(output)
     # Then only what was spoilt differs from the truth
-    spoilt_key = "|".join(map(str, key)) if name == "expoplatform" else str(key)
     found = account.differences(table)
-    assert set(found.pop("stale")) <= {spoilt_key}
+    assert set(found.pop("stale")) <= {key}
     assert not any(found.values())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_empty_pages_that_claim_more_end_in_an_error_not_in_a_loop(box, monkeypatch, name):
-    # Given a provider whose pages are empty and say that there is more
-    monkeypatch.setenv("SOURCE_MEETINGS_PATIENCE", "0.01")
-    account = ACCOUNTS[name](box, 1)
-    account.generate(300)
-    paging = {"next_page": 2, "per_page": 100, "total_count": 300, "current_page": 1}
-    pages: dict[str, Json] = {
-        "close": {"data": [], "has_more": True},
-        "salesloft": {"data": [], "metadata": {"paging": paging}},
-        "highlevel": {"events": []},
-        "expoplatform": {"data": [], "total": 10**9, "total_pages": 10**6},
-    }
-    box.fault(ROWS[name][0], 1, 10**6, kind="body", body=pages[name])
-    # When it is synced
-    output = read(account.config(), None, [account.streams[0]])
-    # Then it ends soon; HighLevel has no pages, so an empty answer claims nothing
-    assert len(box.requests) < 200
-    if name != "highlevel":
-        assert output.exit_code == 1
-        assert len(output.errors) == 1
-
-
-# ------------------------------------------------------------------ parsers
+# -- parsers --------------------------------------------------------------------------------------
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -284,16 +227,15 @@ def test_no_header_asks_for_a_wait_that_is_none(value):
     # Given the same text in every header that limits are announced in
     names = ("Retry-After", "RateLimit", "RateLimit-Reset", "X-RateLimit-Interval-Milliseconds")
     found = dict.fromkeys(names, value)
-    response = requests.Response()
-    response.status_code = 429
-    response._content = json.dumps({"rate_reset": value, "error": {"rate_reset": value}}).encode()
-    response.headers.update(found)
-    # When the wait is taken from it
-    waits = [
-        retry_after_seconds(found),
-        _interval_seconds(found),
-        RateReset().backoff_time(response, 1),
+    body = json.dumps({"rate_reset": value, "error": {"rate_reset": value}}).encode()
+    limits = [
+        RateLimit(reset_headers=("RateLimit", "RateLimit-Reset"), reset_key="rate_reset"),
+        RateLimit(reset_key="rate_reset"),
+        RateLimit(interval="X-RateLimit-Interval-Milliseconds"),
+        RateLimit(remaining_in_minute="RateLimit", cost="RateLimit-Reset"),
     ]
+    # When the wait is taken from it
+    waits = [retry_after_seconds(found), *(limit.seconds(found, body, 1) for limit in limits)]
     # Then it is none, or a number of seconds that can be slept
     for wait in waits:
         assert wait is None or 0 <= wait < float("inf")
@@ -330,7 +272,7 @@ def test_an_entry_is_search_parameters_or_a_config_error(entry):
         found = parse_entry(entry)
     except AirbyteTracedException as error:
         assert error.failure_type.value == "config_error"
-        assert "provider.calendar_events.0" in str(error.message)
+        assert "entry 1 of provider.calendar_events" in str(error.message)
         return
     assert found["provider_calendar_event_id"]
     assert all(isinstance(value, str) for value in found.values())

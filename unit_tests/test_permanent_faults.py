@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sandbox import Sandbox
-from sandbox.side import Call, Reply
-from unit_tests.accounts import ACCOUNTS
+from sandbox.accounts import ACCOUNTS
+from sandbox.facts import EndlessPages
+from sandbox.side import Call, Reply, Side
 from unit_tests.harness import Json, Output, read
-from unit_tests.test_faults import STREAMS, Copy, account_of, change
-
-# The list that each stream's first sync walks through, and one that another stream reads
-LISTS = {
-    "close": "/close/api/v1/activity/meeting/",
-    "salesloft": "/salesloft/v2/meetings",
-    "highlevel": "/highlevel/calendars/events",
-    "expoplatform": "/expoplatform/api/v2/meetings/export",
-}
-OTHERS = {
-    "close": {"close_outcomes"},
-    "salesloft": set(),
-    "highlevel": {"highlevel_calendars", "highlevel_calendar_groups"},
-    "expoplatform": set(),
-}
+from unit_tests.test_faults import STREAMS, Copy, change
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +58,7 @@ def assert_the_next_run_makes_up_for(output: Output, copy: Copy) -> None:
     """Without the fault, a run from the saved state ends with the table equal to the truth."""
     copy.table.load(output)
     copy.state = output.last_states()
-    copy.account.box._faults.clear()
+    copy.account.box.forget_faults()
     change(copy.account, 20)
     copy.sync()
     copy.assert_equal_to_truth()
@@ -86,17 +71,18 @@ def test_a_fault_that_stays_stops_its_stream_with_one_error_and_the_next_run_goe
 ) -> None:
     options, failure_type, words = FOR_EVER[fault]
     # Given a fault from the third request to the main list on
-    copy = Copy(account_of(box, name), stream)
-    box.fault(LISTS[name] + "($|[?])", 3, 10**6, **options)
+    copy = Copy(ACCOUNTS[name].with_rows(box, 240), stream)
+    path, others = copy.account.list_path, copy.account.other_lists
+    box.fault(path + "($|[?])", 3, 10**6, **options)
     # When everything is read
-    output = read(copy.account.config(), [], [stream, *OTHERS[name]])
+    output = read(copy.account.config(), [], [stream, *others])
     # Then one stream fails, and says where, why, and what to do
     error = only_failure(output, stream)
     assert error["failure_type"] == failure_type
-    assert f"{stream}, GET {LISTS[name]}: " in error["message"]
+    assert f"{stream}, GET {path}: " in error["message"]
     assert any(word in error["message"] for word in words.split("|"))
     # And the others do not
-    for other in OTHERS[name]:
+    for other in others:
         assert output.statuses[other] == "COMPLETE"
         assert output.records(other)
     # And the provider is not asked for ever
@@ -108,105 +94,52 @@ def test_a_fault_that_stays_stops_its_stream_with_one_error_and_the_next_run_goe
 @pytest.mark.parametrize(("name", "stream"), STREAMS, ids=lambda value: value)
 @pytest.mark.parametrize("fault", ["500", "403"])
 def test_a_later_sync_that_fails_is_made_up_for_by_the_next(box, name, stream, fault):
-    copy = Copy(account_of(box, name), stream)
+    # Given a copy, changes, and a fault that stays
+    copy = Copy(ACCOUNTS[name].with_rows(box, 240), stream)
     copy.sync()
     change(copy.account)
-    nth = 1 if name == "salesloft" else 2  # one page shows it all there
-    box.fault(LISTS[name] + "($|[?])", nth, 10**6, **FOR_EVER[fault][0])
+    box.fault(copy.account.list_path + "($|[?])", 1, 10**6, **FOR_EVER[fault][0])
+    # When
     output = read(copy.account.config(), copy.state, [stream])
+    # Then the sync fails once, and the next one has the changes
     only_failure(output, stream)
     assert_the_next_run_makes_up_for(output, copy)
 
 
-# ------------------------------------------------------------------ pages without end
+# -- pages without end ----------------------------------------------------------------------------
 
 
-def twist(side: Any, change_page: Callable[[Json], None], ignored: str = "_cursor") -> None:
-    """Have a change made to every page that the provider answers, one parameter being ignored."""
+def twist(side: Side, pages: EndlessPages) -> None:
+    """Let the provider answer with such pages."""
     plain = side.answer
 
     def answer(call: Call) -> Reply:
-        call = replace(call, params=[pair for pair in call.params if pair[0] != ignored])
-        reply = plain(call)
+        params = [(name, value) for name, value in call.params if name != pages.ignored]
+        reply = plain(replace(call, params=params))
         if isinstance(reply.payload, dict):
-            change_page(reply.payload)
+            pages.spoil(reply.payload)
         return reply
 
-    side.answer = answer
+    side.answer = answer  # type: ignore[method-assign]
 
 
-CURSORS = itertools.count()
+LOOPS = [(name, pages) for name, account in ACCOUNTS.items() for pages in account.endless_pages]
 
 
-def more_and_empty(page: Json) -> None:
-    if "has_more" in page:
-        page.update(data=[], has_more=True)
-
-
-def more_and_the_same(page: Json) -> None:
-    if "has_more" in page:
-        page.update(has_more=True)
-
-
-def another_cursor_and_no_event(page: Json) -> None:
-    if "cursor_next" in page:
-        page.update(data=[], cursor_next=f"c{next(CURSORS)}")
-
-
-def another_cursor_and_the_same_events(page: Json) -> None:
-    if "cursor_next" in page:
-        page["cursor_next"] = f"c{next(CURSORS)}"
-
-
-def the_same_cursor(page: Json) -> None:
-    if "cursor_next" in page:
-        page["cursor_next"] = "always"
-
-
-def always_a_next_page(page: Json) -> None:
-    if "metadata" in page:
-        page["metadata"]["paging"]["next_page"] = 1
-
-
-def always_a_next_page_and_no_rows(page: Json) -> None:
-    if "metadata" in page:
-        page["data"].clear()
-        page["metadata"]["paging"]["next_page"] = 2
-
-
-def no_rows_of_many(page: Json) -> None:
-    page.update(data=[], total_items=5000)
-
-
-def one_page_of_many(page: Json) -> None:
-    page.update(total_items=5000)
-
-
-LOOPS = [
-    ("close", more_and_empty),
-    ("close", more_and_the_same),
-    ("close", another_cursor_and_no_event),
-    ("close", another_cursor_and_the_same_events),
-    ("close", the_same_cursor),
-    ("salesloft", always_a_next_page),
-    ("salesloft", always_a_next_page_and_no_rows),
-    ("expoplatform", no_rows_of_many),
-    ("expoplatform", one_page_of_many),
-]
+def name_of(value: Any) -> str:
+    return value.spoil.__name__ if isinstance(value, EndlessPages) else value
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
-@pytest.mark.parametrize(
-    ("name", "loop"), LOOPS, ids=lambda value: getattr(value, "__name__", value)
-)
-def test_pages_without_end_stop_the_stream(box, name, loop, later):
-    copy = Copy(account_of(box, name), ACCOUNTS[name].streams[0])
+@pytest.mark.parametrize(("name", "pages"), LOOPS, ids=name_of)
+def test_pages_without_end_stop_the_stream(box, name, pages, later):
+    copy = Copy(ACCOUNTS[name].with_rows(box, 240), ACCOUNTS[name].streams[0])
     if later:
         copy.sync()
         change(copy.account)
     side = copy.account.side
     plain = side.answer
-    twist(side, loop, ignored="page" if loop is one_page_of_many else "_cursor")
+    twist(side, pages)
     box.forget_requests()
     output = read(copy.account.config(), copy.state, [copy.table.stream])
     assert len(box.requests) < 300
@@ -216,7 +149,7 @@ def test_pages_without_end_stop_the_stream(box, name, loop, later):
         assert error["failure_type"] == "transient_error"
         assert f"{copy.table.stream}, GET /" in error["message"]
     else:
-        assert later or "cursor" in loop.__name__
+        assert later or pages.later
     # And with the state that it saved the next run loses nothing
     copy.table.load(output)
     copy.state = output.last_states()
@@ -228,9 +161,9 @@ def test_pages_without_end_stop_the_stream(box, name, loop, later):
 @pytest.mark.parametrize("stream", ["close_outcomes", "close_meetings_by_calendar_event"])
 def test_lists_that_are_skipped_through_without_end_stop_the_stream(box, stream):
     # Given a server that ignores _skip
-    account = account_of(box, "close")
+    account = ACCOUNTS["close"].with_rows(box, 240)
     box.close.insert(provider_calendar_event_id="evt1")
-    twist(box.close, more_and_the_same, ignored="_skip")
+    twist(box.close, EndlessPages(lambda page: page.update(has_more=True), ignored="_skip"))
     config = account.config()
     config["provider"]["calendar_events"] = ["evt1"]
     output = read(config, [], [stream])
@@ -241,11 +174,14 @@ def test_lists_that_are_skipped_through_without_end_stop_the_stream(box, stream)
 
 
 def test_a_stream_of_several_slices_that_fail_has_one_error(box):
-    account = account_of(box, "close")
+    # Given a stream of four slices, all of which are refused
+    account = ACCOUNTS["close"].with_rows(box, 240)
     stream = "close_meetings_by_calendar_event"
     box.fault("provider_calendar_event_id", 1, 999, kind="status", status=403)
     config = account.config()
     config["provider"]["calendar_events"] = ["evt1", "evt2", "evt3", "evt4"]
+    # When
     output = read(config, [], [stream, "close_outcomes"])
+    # Then there is one error, and the other stream is read
     assert "may not read this" in only_failure(output, stream)["message"]
     assert output.statuses["close_outcomes"] == "COMPLETE"

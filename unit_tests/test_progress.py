@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from source_meetings import progress, source
-from unit_tests.accounts import ACCOUNTS
+from sandbox.accounts import ACCOUNTS
+from source_meetings import manifest, progress, source
 from unit_tests.harness import read
 
 COUNTS = r"(\d+) of (\d+) slices, (\d+) rows \((\d+)/s\), (\d+) requests"
@@ -17,11 +17,10 @@ def lines(logs: list[str], pattern: str) -> list[re.Match[str]]:
     return [found for line in logs if (found := re.fullmatch(pattern, line))]
 
 
-@pytest.mark.parametrize("name", sorted(ACCOUNTS))
+@pytest.mark.parametrize("name", ACCOUNTS)
 def test_each_stream_ends_with_one_line_that_says_what_was_done(box, name):
     # Given an account with meetings
-    account = ACCOUNTS[name](box, 1)
-    account.generate(60)
+    account = ACCOUNTS[name].with_rows(box, 60)
     stream = account.streams[0]
     # When it is synced
     output = read(account.config(), None, [stream])
@@ -34,7 +33,7 @@ def test_each_stream_ends_with_one_line_that_says_what_was_done(box, name):
 
 
 def test_a_stream_without_a_cursor_has_its_line_too(box):
-    output = read(ACCOUNTS["close"](box, 1).config(), None, ["close_outcomes"])
+    output = read(ACCOUNTS["close"](box).config(), None, ["close_outcomes"])
     (summary,) = lines(
         output.logs, r"Stream close_outcomes: done after [\d.]+ s: (\d+) rows .* (\d+) requests\."
     )
@@ -44,8 +43,7 @@ def test_a_stream_without_a_cursor_has_its_line_too(box):
 def test_the_log_says_how_far_a_long_sync_is_and_what_it_waited_for(box, monkeypatch):
     # Given a provider that asks to wait in the middle of a first sync
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.2)
-    account = ACCOUNTS["salesloft"](box, 1)
-    account.generate(600)
+    account = ACCOUNTS["salesloft"].with_rows(box, 600)
     box.fault("/meetings", 5, kind="status", status=429, headers={"Retry-After": "1"})
     # When it runs for longer than the time between two lines
     output = read(account.config())
@@ -60,8 +58,7 @@ def test_the_log_says_how_far_a_long_sync_is_and_what_it_waited_for(box, monkeyp
 def test_the_log_says_what_all_workers_wait_for_and_until_when(box, monkeypatch):
     # Given a provider that refuses every request for three seconds
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 1.0)
-    account = ACCOUNTS["salesloft"](box, 1)
-    account.generate(600)
+    account = ACCOUNTS["salesloft"].with_rows(box, 600)
     for nth in range(4, 8):
         box.fault("/meetings", nth, kind="status", status=429, headers={"Retry-After": "3"})
     # When a sync with four workers meets it
@@ -84,8 +81,7 @@ def test_the_log_says_what_all_workers_wait_for_and_until_when(box, monkeypatch)
 
 
 def test_a_wait_for_the_providers_own_trouble_is_announced_as_such(box):
-    account = ACCOUNTS["salesloft"](box, 1)
-    account.generate(60)
+    account = ACCOUNTS["salesloft"].with_rows(box, 60)
     box.fault("/meetings", 2, kind="status", status=503, headers={"Retry-After": "3"})
     output = read(account.config())
     assert lines(output.logs, r"Waiting to try Salesloft again; resuming in [1-3] s \(1 worker\)\.")
@@ -93,12 +89,11 @@ def test_a_wait_for_the_providers_own_trouble_is_announced_as_such(box):
 
 def test_the_wait_for_the_connectors_own_budget_is_announced(box, monkeypatch):
     # Given a budget of five requests in three seconds
-    manifest = source.manifest_of("salesloft")
+    found = manifest.manifest_of("salesloft")
     rates = [{"limit": 5, "interval": "PT3S"}]
-    manifest["api_budget"]["policies"][0]["rates"] = rates
-    monkeypatch.setattr(source, "manifest_of", lambda _: manifest)
-    account = ACCOUNTS["salesloft"](box, 1)
-    account.generate(600)
+    found["api_budget"]["policies"][0]["rates"] = rates
+    monkeypatch.setattr(source, "manifest_of", lambda _: found)
+    account = ACCOUNTS["salesloft"].with_rows(box, 600)
     # When more are needed
     output = read(account.config())
     # Then the log says what is waited for
@@ -108,10 +103,12 @@ def test_the_wait_for_the_connectors_own_budget_is_announced(box, monkeypatch):
 
 
 def test_a_stream_that_fails_is_not_said_to_be_done(box):
-    account = ACCOUNTS["salesloft"](box, 1)
-    account.generate(600)
+    # Given
+    account = ACCOUNTS["salesloft"].with_rows(box, 600)
     box.fault("/meetings", 4, 10**6, kind="status", status=403)
+    # When
     output = read(account.config())
+    # Then
     assert output.exit_code == 1
     assert lines(output.logs, r"Stream salesloft_meetings: not finished after .*")
     assert not lines(output.logs, r"Stream salesloft_meetings: done .*")

@@ -14,15 +14,15 @@ import pytest
 import yaml
 
 from source_meetings import __version__
-from source_meetings.source import manifest_of, providers, spec
-from unit_tests.harness import CURSORS, KEYS, run_command
+from source_meetings.manifest import manifest_of, providers, spec
+from unit_tests.harness import cursor_of, definitions, key_of, run_command
 
 ROOT = Path(__file__).parent.parent
 METADATA: dict[str, Any] = yaml.safe_load((ROOT / "metadata.yaml").read_text())["data"]
 DOCUMENTATION = " ".join((ROOT / "docs" / "meetings.md").read_text().split())
 README = (ROOT / "README.md").read_text()
 MANIFESTS = {provider: manifest_of(provider) for provider in providers()}
-STREAMS = [name for name in sorted(MANIFESTS["close"]["schemas"]) if not name.startswith("_")]
+STREAMS = sorted(definitions())
 
 
 def found(pattern: str, path: str) -> str:
@@ -135,8 +135,8 @@ def test_the_streams_that_are_suggested_exist():
 @pytest.mark.parametrize("stream", STREAMS)
 def test_key_and_cursor_of_a_stream_are_told_as_they_are(stream):
     # Given the rows of the tables of streams
-    key = ", ".join(f"`{name}`" for name in KEYS.get(stream, ("id",)))
-    cursor = f"`{CURSORS[stream]}`" if stream in CURSORS else "–"
+    key = ", ".join(f"`{name}`" for name in key_of(stream))
+    cursor = f"`{cursor_of(stream)}`" if cursor_of(stream) else "–"
     (row,) = (
         line
         for line in Path("docs/meetings.md").read_text().splitlines()
@@ -151,13 +151,15 @@ MESSAGE_MAKERS = {
     "unexpected",
     "AirbyteTracedException",
     "AirbyteConnectionStatus",
-    "Attempt",
-    "ScanInstead",
-    "UnknownShape",
-    "UnreadableWindow",
-    "_config_error",
+    "Misconfigured",
+    "ReadEverything",
+    "Refused",
     "_malformed",
+    "UnknownShape",
+    "Untrustworthy",
+    "UnusableState",
     "config_error",
+    "unreadable",
     "warning",
 }
 MESSAGE_NAMES = {"message", "words", "problem", "cure", "_FORMS"}
@@ -185,10 +187,20 @@ def messages_of_code() -> Iterator[tuple[str, str]]:
                 yield from ((path.name, text) for text in fragments(part))
 
 
+def error_messages(definition: Any) -> Iterator[str]:
+    if isinstance(definition, dict):
+        if "error_message" in definition:
+            yield definition["error_message"]
+        for part in definition.values():
+            yield from error_messages(part)
+    elif isinstance(definition, list):
+        for part in definition:
+            yield from error_messages(part)
+
+
 def messages_of_manifests() -> Iterator[tuple[str, str]]:
     for provider, manifest in MANIFESTS.items():
-        for error in manifest["definitions"]["error_filters"].values():
-            words = error["error_message"]
+        for words in error_messages(manifest["definitions"]):
             quoted = words.split("'")[1::2] if words.startswith("{{") else None
             for text in quoted or re.split(r"\{\{.*?\}\}|\{event_id\}", words):
                 yield provider, text
@@ -206,7 +218,7 @@ def test_the_documentation_has_every_message_and_no_other():
     assert len(sentences) > 60
     # Then the documentation has them, with their meaning and cure
     told = DOCUMENTATION.replace("`", "")
-    assert {(where, text) for where, text in sentences if text not in told} == set()
+    assert sorted((where, text) for where, text in sentences if text not in told) == []
     # And what it has is still shown
     section = DOCUMENTATION.partition("## Limitations and troubleshooting")[2]
     quoted = {
@@ -214,7 +226,8 @@ def test_the_documentation_has_every_message_and_no_other():
     }
     known = {text for _, text in shown if len(text) > 12}
     gone = {text for text in quoted if not any(one in text or text in one for one in known)}
-    assert {text for text in gone if len(text) > 40} == set()
+    lost = "\n".join(sorted(text for text in gone if len(text) > 40))
+    assert lost == ""
 
 
 def test_the_icon_is_a_square_drawing_of_our_own():

@@ -38,7 +38,9 @@ def catalog(*names: str) -> Json:
 
 
 def test_discover_describes_the_stream_without_a_request(box):
+    # When
     output = run_command(["discover", "--config", write_json(config(box))])
+    # Then
     (message,) = output.of("CATALOG")
     (stream,) = message["catalog"]["streams"]
     assert stream["name"] == STREAM
@@ -52,9 +54,12 @@ def test_discover_describes_the_stream_without_a_request(box):
 def test_every_field_of_a_meeting_is_described_and_fits(box):
     import jsonschema
 
+    # Given
     box.salesloft.generate(count=300, seed=1)
     schema = json.loads((ROOT / "schemas" / f"{STREAM}.json").read_text())
+    # When
     output = read(config(box))
+    # Then
     validator = jsonschema.Draft7Validator(schema)
     for row in output.records():
         assert [error.message for error in validator.iter_errors(row)] == []
@@ -79,10 +84,13 @@ def test_a_stream_that_the_provider_does_not_have_is_refused_before_any_request(
     ids=["module", "main.py", "function"],
 )
 def test_the_connector_runs_as_a_process_and_prints_protocol_only(box, command):
+    # Given
     box.salesloft.generate(count=250, seed=2)
     arguments = ["read"]
     arguments += ["--config", write_json(config(box)), "--catalog", write_json(catalog(STREAM))]
+    # When
     done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True)
+    # Then every line is a message, and none shows the key
     assert done.returncode == 0, done.stderr
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     assert {message["type"] for message in messages} == {"LOG", "TRACE", "RECORD", "STATE"}
@@ -92,13 +100,16 @@ def test_the_connector_runs_as_a_process_and_prints_protocol_only(box, command):
 
 
 def test_a_failed_read_leaves_with_status_1(box):
+    # Given a catalog with a stream that does not exist
     arguments = ["--config", write_json(config(box)), "--catalog", write_json(catalog("nothing"))]
+    # When
     done = subprocess.run(
         [sys.executable, "-m", "source_meetings", "read", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
+    # Then
     assert done.returncode == 1
     for line in done.stdout.splitlines():
         json.loads(line)
@@ -106,16 +117,19 @@ def test_a_failed_read_leaves_with_status_1(box):
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "7"])
 def test_a_configuration_file_that_is_none_is_a_config_error(tmp_path, text):
+    # Given no file, or one that holds no configuration
     path = tmp_path / "config.json"
     if text is not None:
         path.write_text(text)
+    # When
     output = run_command(["discover", "--config", str(path)])
+    # Then
     assert output.exit_code == 1
     assert output.errors[0]["failure_type"] == "config_error"
     assert str(path) in output.errors[0]["message"]
 
 
-# ------------------------------------------------------------------ usage and stack traces
+# -- usage and stack traces -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -124,7 +138,9 @@ def test_a_configuration_file_that_is_none_is_a_config_error(tmp_path, text):
     ids=["console script", "module"],
 )
 def test_without_a_command_the_usage_is_printed(command):
+    # When
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    # Then
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("usage: ")
@@ -145,7 +161,9 @@ def errors_of(box: Sandbox, case: str) -> Output:
 
 @pytest.mark.parametrize("case", ["configuration", "catalog", "refused"])
 def test_an_error_that_the_user_can_fix_has_no_stack_trace(box, case):
+    # When
     output = errors_of(box, case)
+    # Then
     assert output.exit_code == 1
     (error,) = output.errors
     assert error["failure_type"] == "config_error"
@@ -159,7 +177,7 @@ def test_an_error_of_the_connector_keeps_its_stack_trace(box, monkeypatch):
         raise ZeroDivisionError
 
     box.salesloft.insert()
-    monkeypatch.setattr("source_meetings.sync.Sync.read_records", broken)
+    monkeypatch.setattr("source_meetings.sync.chain.Sync.read", broken)
     # When a stream is read
     output = read(config(box))
     # Then the error says where it is
@@ -168,7 +186,7 @@ def test_an_error_of_the_connector_keeps_its_stack_trace(box, monkeypatch):
     assert "ZeroDivisionError" in error["stack_trace"]
 
 
-# ------------------------------------------------------------------ check
+# -- check ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -177,14 +195,17 @@ def test_an_error_of_the_connector_keeps_its_stack_trace(box, monkeypatch):
         ("/me", 401, "does not accept the API key"),
         ("/meetings", 403, "meetings:read"),
         ("/me", 404, "Leave base_url at its default"),
-        ("/me", 500, "a fault of its own"),
+        ("/me", 500, "server error (status 500)"),
         ("/me", 429, "limit of 600 points"),
     ],
 )
 def test_check_tells_what_is_wrong(box, path, status, words):
+    # Given a provider that refuses
     headers = {"Retry-After": "0"}
     box.fault(path, times=9, kind="status", status=status, headers=headers)
+    # When
     output = run_command(["check", "--config", write_json(config(box))])
+    # Then
     answer = output.of("CONNECTION_STATUS")[0]["connectionStatus"]
     assert answer["status"] == "FAILED"
     assert words in answer["message"]
@@ -192,10 +213,13 @@ def test_check_tells_what_is_wrong(box, path, status, words):
 
 
 def test_check_says_that_a_host_cannot_be_reached(box):
+    # Given an address where nobody listens
     unreachable = config(box)
     unreachable["provider"]["base_url"] = "http://127.0.0.1:9/v2"
     started = time.monotonic()
+    # When
     output = run_command(["check", "--config", write_json(unreachable)])
+    # Then
     answer = output.of("CONNECTION_STATUS")[0]["connectionStatus"]
     assert answer["status"] == "FAILED"
     assert "127.0.0.1:9 could not be reached" in answer["message"]
@@ -203,9 +227,12 @@ def test_check_says_that_a_host_cannot_be_reached(box):
 
 
 def test_check_answers_within_twenty_seconds_although_the_provider_does_not(box):
+    # Given a provider that does not answer for a minute
     box.fault("/me", times=9, kind="stall", seconds=60)
     started = time.monotonic()
+    # When
     output = run_command(["check", "--config", write_json(config(box))])
+    # Then
     answer = output.of("CONNECTION_STATUS")[0]["connectionStatus"]
     assert answer["status"] == "FAILED"
     assert "did not answer" in answer["message"]

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
-from unit_tests.harness import Json, Output, Table, read, run_command, without_nulls, write_json
+from sandbox.account import without_nulls
+from unit_tests.harness import Json, Output, Table, read, run_command, write_json
 
 STREAM = "salesloft_meetings"
 LIST = "/salesloft/v2/meetings"
@@ -69,7 +70,7 @@ def first_sync(box: Sandbox, **common: Any) -> tuple[Table, Output]:
 def assert_equal_to_truth(box: Sandbox, table: Table, lingering: set[int] = frozenset()) -> None:
     """`lingering`: ids of hard-deleted meetings, which Salesloft shows to nobody."""
     truth = {id: without_nulls(row) for id, row in box.salesloft.truth().items()}
-    rows = {id: row for id, row in table.by_id().items() if int(id) not in lingering}
+    rows = {id: row for id, row in table.rows.items() if int(id) not in lingering}
     assert set(truth) - set(rows) == set(), "missing rows"
     assert set(rows) - set(truth) == set(), "rows too many"
     assert {id for id in truth if truth[id] != rows[id]} == set(), "stale rows"
@@ -85,12 +86,25 @@ def edit_all(box: Sandbox, ids: list[int], **fields: Any) -> None:
         box.salesloft.edit(id, **fields)
 
 
-# ------------------------------------------------------------------ what is asked for
+def tied(box: Sandbox, count: int, key: str, stamp: str) -> None:
+    for _ in range(count):
+        box.salesloft.insert(**{key: stamp})
+
+
+def state_with(**values: Any) -> list[Json]:
+    descriptor = {"stream_descriptor": {"name": STREAM}, "stream_state": values}
+    return [{"type": "STREAM", "stream": descriptor}]
+
+
+# -- first sync -----------------------------------------------------------------------------------
 
 
 def test_a_first_sync_asks_for_the_newest_change_the_oldest_meeting_and_then_windows(box):
+    # Given 300 meetings
     box.salesloft.generate(count=300, seed=1)
+    # When they are read for the first time
     table, _ = first_sync(box)
+    # Then this is asked for, and the table is right
     requests = asked(box)
     # Two requests find out where to stop and where to begin
     assert requests[:2] == [NEWEST_FIRST, OLDEST]
@@ -128,61 +142,13 @@ def test_a_page_of_a_window_begins_at_the_last_row_of_the_page_before(box):
     assert_equal_to_truth(box, table)
 
 
-def test_a_quiet_incremental_sync_makes_one_request_and_emits_next_to_nothing(box):
-    box.salesloft.generate(count=1000, seed=2)
-    table, output = first_sync(box)
-    box.clock.advance(hours=1)
-    box.forget_requests()
-    again = synced(box, table, output.last_states())
-    assert asked(box) == [NEWEST_FIRST]
-    assert len(again.records()) <= 3
-    assert again.state_of(STREAM) == output.state_of(STREAM) | {"settled": True}
-
-
-def test_a_thousand_changes_of_one_moment_are_read_again_at_most_once(box):
-    # Given a thousand meetings that were edited a minute before a sync
-    box.salesloft.generate(count=1500, seed=2)
-    table, output = first_sync(box)
-    box.clock.advance(days=1)
-    edit_all(box, list(box.salesloft.meetings)[:1000], title="moved")
-    output = synced(box, table, output.last_states())
-
-    # When the next syncs find nothing new: the first one, still, for changes may show up late
-    box.clock.advance(minutes=5)
-    output = synced(box, table, output.last_states())
-    assert len(output.records()) >= 1000
-    box.clock.advance(minutes=5)
-    output = synced(box, table, output.last_states())
-
-    # Then, once the look-back has passed, no more than the newest one is read
-    box.forget_requests()
-    quiet = synced(box, table, output.last_states())
-    assert asked(box) == [NEWEST_FIRST]
-    assert len(quiet.records()) == 1
-    assert_equal_to_truth(box, table)
-
-    # And a change is seen as ever
-    edit_all(box, list(box.salesloft.meetings)[-3:], title="later")
-    synced(box, table, quiet.last_states())
-    assert_equal_to_truth(box, table)
-
-
-def test_an_incremental_sync_reads_the_changes_and_at_most_one_page_more(box):
-    box.salesloft.generate(count=1000, seed=3)
-    table, output = first_sync(box)
-    box.clock.advance(days=1)
-    edit_all(box, list(box.salesloft.meetings)[:250], title="moved")
-    box.forget_requests()
-    output = synced(box, table, output.last_states())
-    assert asked(box) == [NEWEST_FIRST | {"page": page} for page in ("1", "2", "3")]
-    assert 250 <= len(output.records()) < 260
-    assert_equal_to_truth(box, table)
-
-
 def test_check_asks_who_we_are_and_for_one_meeting(box):
+    # Given
     box.salesloft.generate(count=3)
+    # When the connection is checked
     path = write_json(config(box))
     output = run_command(["check", "--config", path])
+    # Then it succeeds after two requests
     assert output.of("CONNECTION_STATUS")[0]["connectionStatus"]["status"] == "SUCCEEDED"
     assert [(request.path, dict(request.params)) for request in box.requests] == [
         ("/salesloft/v2/me", {}),
@@ -213,120 +179,17 @@ def test_a_first_sync_of_a_large_account_pays_no_surcharge(box):
     assert_equal_to_truth(box, table)
 
 
-# ------------------------------------------------------------------ changes while we read
-
-
-def test_edits_inserts_and_cancels_during_a_first_sync_are_there_after_the_next(box):
-    side = box.salesloft
-    side.generate(count=1000, seed=6)
-    ids = list(side.meetings)
-    chance = random.Random(6)
-
-    def change() -> None:
-        edit_all(box, chance.sample(ids, 5), title="meanwhile")
-        side.cancel(chance.choice(ids))
-        side.insert(title="new")
-
-    for nth in range(1, 16):
-        box.before(LIST, nth, change)
-    table, output = first_sync(box)
-    synced(box, table, output.last_states())
-    assert_equal_to_truth(box, table)
-
-
-def test_edits_and_inserts_between_two_pages_of_a_walk_are_there_after_the_next_sync(box):
-    side = box.salesloft
-    side.generate(count=1000, seed=7)
-    table, output = first_sync(box)
-    box.clock.advance(days=1)
-    ids = list(side.meetings)
-    edit_all(box, ids[:350], title="before")
-    chance = random.Random(7)
-    for nth in range(1, 5):
-
-        def change() -> None:
-            edit_all(box, chance.sample(ids, 30), title="meanwhile")
-            side.insert(title="new")
-            side.cancel(chance.choice(ids))
-
-        box.before(WALKS, nth, change)
-    output = synced(box, table, output.last_states())
-    synced(box, table, output.last_states())
-    assert_equal_to_truth(box, table)
-
-
-@pytest.mark.parametrize("deletions", [1, 30, 120])
-@pytest.mark.parametrize("before_page", [2, 3, 4])
-def test_hard_deletes_between_two_pages_of_a_walk_take_no_other_row_with_them(
-    box, deletions, before_page
-):
-    side = box.salesloft
-    side.generate(count=1000, seed=8)
-    table, output = first_sync(box)
-    box.clock.advance(days=1)
-    edit_all(box, list(side.meetings)[:400], title="changed")
-    gone = set(newest_first(box)[:deletions])  # rows that the walk has read
-    box.before(WALKS, before_page, lambda: [side.delete(id) for id in gone])
-    synced(box, table, output.last_states())
-    assert_equal_to_truth(box, table, lingering=gone)
-
-
-def test_hard_deletes_are_noticed_although_a_page_in_between_came_without_paging(box):
-    side = box.salesloft
-    side.generate(count=1000, seed=9)
-    table, output = first_sync(box)
-    box.clock.advance(days=1)
-    edit_all(box, list(side.meetings)[:400], title="changed")
-    side.omit_paging = {2}
-    gone = set(newest_first(box)[:20])
-    box.before(WALKS, 2, lambda: [side.delete(id) for id in gone])
-    synced(box, table, output.last_states())
-    assert_equal_to_truth(box, table, lingering=gone)
-
-
-def test_hard_deletes_between_two_pages_of_a_window_take_no_other_row_with_them(box):
-    side = box.salesloft
-    side.generate(count=3000, seed=10)
-    gone = set(random.Random(10).sample(list(side.meetings), 600))
-    batches = iter([sorted(gone)[start : start + 25] for start in range(0, 600, 25)])
-    for nth in range(3, 27):
-        box.before(LIST, nth, lambda: [side.delete(id) for id in next(batches)])
-    table, _ = first_sync(box)
-    assert next(batches, None) is None  # all were deleted while we read
-    assert_equal_to_truth(box, table, lingering=gone)
-
-
-# ------------------------------------------------------------------ ties
-
-
-def tied(box: Sandbox, count: int, key: str, stamp: str) -> None:
-    for _ in range(count):
-        box.salesloft.insert(**{key: stamp})
-
-
 @pytest.mark.parametrize("unstable", [False, True])
 @pytest.mark.parametrize("count", [2, 99, 100, 101, 150, 350])
 def test_equal_creation_times_lose_nothing_be_they_longer_than_a_page(box, count, unstable):
+    # Given meetings of one creation time between others, in a stable order or not
     box.salesloft.generate(count=195, seed=11)
     tied(box, count, "created_at", "2025-03-01T12:00:00.000000Z")
     box.salesloft.generate(count=95, seed=12)
     box.salesloft.unstable_ties = unstable
+    # When
     table, _ = first_sync(box)
-    assert_equal_to_truth(box, table)
-
-
-@pytest.mark.parametrize("unstable", [False, True])
-@pytest.mark.parametrize("newer", [0, 60, 99])
-def test_equal_change_times_over_a_page_edge_lose_nothing_in_a_walk(box, newer, unstable):
-    side = box.salesloft
-    side.generate(count=600, seed=13)
-    table, output = first_sync(box)
-    box.clock.advance(days=1)
-    ids = list(side.meetings)
-    edit_all(box, ids[:250], title="in bulk", updated_at="2026-06-01T12:00:00.000000Z")
-    edit_all(box, ids[250 : 250 + newer], title="one by one")
-    side.unstable_ties = unstable
-    synced(box, table, output.last_states())
+    # Then
     assert_equal_to_truth(box, table)
 
 
@@ -344,25 +207,327 @@ def test_a_page_full_of_equal_creation_times_in_changing_order_is_read_whole(box
     assert_equal_to_truth(box, table)
 
 
-def test_a_total_of_equal_creation_times_that_is_never_reached_stops_the_stream(box):
-    # Given 130 meetings with one creation time, of which the list shows 100 although it counts 130
+def test_where_cancelled_meetings_are_hidden_by_default_they_are_asked_for_apart(box):
     side = box.salesloft
-    stamp = "2025-03-01T12:00:00.000000Z"
-    tied(box, 130, "created_at", stamp)
-    rows = [side.meetings[id] for id in list(side.meetings)[:100]]
-    paging = {"per_page": 100, "current_page": 1, "next_page": None, "total_count": 130}
-    box.fault(
-        r"created_at%5Blt%5D=2025-03-01T12%3A00%3A00.000001Z",
-        times=999,
-        kind="body",
-        body={"metadata": {"paging": paging}, "data": rows},
-    )
-    # When they are read
-    failed = read(config(box))
-    # Then the sync fails and says why, after several rounds
-    assert failed.exit_code == 1
-    assert "in ever changing order" in failed.errors[0]["message"]
-    assert len([one for one in box.requests if one.param("created_at[lt]")]) >= 5
+    side.show_deleted_default = "active"
+    side.generate(count=600, seed=15)
+    table, output = first_sync(box)
+    passes = [params.get("show_deleted") for params in asked(box)]
+    assert passes[:3] == [None, "false", "true"]
+    assert set(passes[3:]) == {"false", "true"}
+    assert_equal_to_truth(box, table)
+    # And so by later syncs: a meeting that is cancelled between the two passes is in the second
+    active = [id for id, row in side.meetings.items() if row["canceled_at"] is None]
+    side.edit(active[0], title="changed")
+    side.cancel(active[1])
+    box.before("show_deleted=true", 1, lambda: side.cancel(active[2]))
+    box.forget_requests()
+    output = synced(box, table, output.last_states())
+    assert asked(box) == [
+        NEWEST_FIRST | {"show_deleted": "false"},
+        NEWEST_FIRST | {"show_deleted": "true"},
+    ]
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+def test_answers_without_paging_are_read_to_the_end(box):
+    # Given answers without totals
+    side = box.salesloft
+    side.omit_paging = True
+    side.generate(count=450, seed=16)
+    # When they are read for the first time, then nothing is missing
+    table, output = first_sync(box)
+    assert_equal_to_truth(box, table)
+    # And neither is when some of them change
+    box.clock.advance(days=1)
+    edit_all(box, list(side.meetings)[:150], title="changed")
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+def test_ids_of_two_types_become_text(box):
+    # Given ids that are numbers in one row and texts in the other
+    side = box.salesloft
+    side.insert(account_id=7, task_id="8", meeting_type_id=9)
+    side.insert(account_id="7", task_id=8, meeting_type_id=None)
+    # When
+    table, _ = first_sync(box)
+    # Then
+    first, second = table.rows.values()
+    assert (first["account_id"], first["task_id"], first["meeting_type_id"]) == ("7", "8", "9")
+    assert (second["account_id"], second["task_id"]) == ("7", "8")
+    assert "meeting_type_id" not in second
+
+
+def test_a_start_date_leaves_out_what_was_last_changed_before_it(box):
+    # Given
+    side = box.salesloft
+    side.generate(count=800, seed=18)
+    start = "2026-03-01T00:00:00Z"
+    # When
+    table, output = first_sync(box, start_date=start)
+    # Then only what was changed since then is there
+    recent = {str(id) for id, row in side.meetings.items() if row["updated_at"] >= start}
+    assert 0 < len(recent) < 800
+    assert set(table.rows) == recent
+    # What is old and is changed later arrives
+    old = next(id for id in side.meetings if str(id) not in recent)
+    side.edit(old, title="now")
+    synced(box, table, output.last_states(), start_date=start)
+    assert set(table.rows) == recent | {str(old)}
+
+
+# -- incremental sync -----------------------------------------------------------------------------
+
+
+def test_a_quiet_incremental_sync_makes_one_request_and_emits_next_to_nothing(box):
+    # Given
+    box.salesloft.generate(count=1000, seed=2)
+    table, output = first_sync(box)
+    # When nothing has changed
+    box.clock.advance(hours=1)
+    box.forget_requests()
+    again = synced(box, table, output.last_states())
+    # Then one request finds that out, and the state is settled
+    assert asked(box) == [NEWEST_FIRST]
+    assert len(again.records()) <= 3
+    assert again.state_of(STREAM) == output.state_of(STREAM) | {"settled": True}
+
+
+def test_a_thousand_changes_of_one_moment_are_read_again_at_most_once(box):
+    # Given a thousand meetings that were edited a minute before a sync
+    box.salesloft.generate(count=1500, seed=2)
+    table, output = first_sync(box)
+    box.clock.advance(days=1)
+    edit_all(box, list(box.salesloft.meetings)[:1000], title="moved")
+    output = synced(box, table, output.last_states())
+
+    # When the next syncs find nothing new: the first one, still, for changes may show up late
+    box.clock.advance(minutes=5)
+    output = synced(box, table, output.last_states())
+    assert len(output.records()) >= 1000
+    box.clock.advance(minutes=5, seconds=1)
+    output = synced(box, table, output.last_states())
+
+    # Then, once the look-back has passed, no more than the newest one is read
+    box.forget_requests()
+    quiet = synced(box, table, output.last_states())
+    assert asked(box) == [NEWEST_FIRST]
+    assert len(quiet.records()) == 1
+    assert_equal_to_truth(box, table)
+
+    # And a change is seen as ever
+    edit_all(box, list(box.salesloft.meetings)[-3:], title="later")
+    synced(box, table, quiet.last_states())
+    assert_equal_to_truth(box, table)
+
+
+def test_an_incremental_sync_reads_the_changes_and_at_most_one_page_more(box):
+    # Given 250 edits among 1,000 meetings
+    box.salesloft.generate(count=1000, seed=3)
+    table, output = first_sync(box)
+    box.clock.advance(days=1)
+    edit_all(box, list(box.salesloft.meetings)[:250], title="moved")
+    # When
+    box.forget_requests()
+    output = synced(box, table, output.last_states())
+    # Then three pages are read
+    assert asked(box) == [NEWEST_FIRST | {"page": page} for page in ("1", "2", "3")]
+    assert 250 <= len(output.records()) < 260
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize("unstable", [False, True])
+@pytest.mark.parametrize("newer", [0, 60, 99])
+def test_equal_change_times_over_a_page_edge_lose_nothing_in_a_walk(box, newer, unstable):
+    # Given 250 edits of one moment, and newer ones
+    side = box.salesloft
+    side.generate(count=600, seed=13)
+    table, output = first_sync(box)
+    box.clock.advance(days=1)
+    ids = list(side.meetings)
+    edit_all(box, ids[:250], title="in bulk", updated_at="2026-06-01T12:00:00.000000Z")
+    edit_all(box, ids[250 : 250 + newer], title="one by one")
+    # When they are read, in a stable order or not
+    side.unstable_ties = unstable
+    synced(box, table, output.last_states())
+    # Then
+    assert_equal_to_truth(box, table)
+
+
+def test_cancelled_meetings_are_rows_and_a_cancel_arrives_with_the_next_sync(box):
+    # Given
+    side = box.salesloft
+    side.generate(count=300, seed=14)
+    table, output = first_sync(box)
+    # When a meeting is cancelled
+    id = next(id for id, row in side.meetings.items() if row["canceled_at"] is None)
+    side.cancel(id)
+    synced(box, table, output.last_states())
+    # Then its row says so
+    assert table.rows[str(id)]["canceled_at"] == side.meetings[id]["canceled_at"]
+    assert_equal_to_truth(box, table)
+
+
+def test_a_hidden_default_that_is_not_known_yet_is_found_out_by_later_syncs(box):
+    # Given an account where nothing was ever cancelled
+    side = box.salesloft
+    ids = [side.insert() for _ in range(5)]
+    table, output = first_sync(box)
+    plain = {name: NEWEST_FIRST[name] for name in ("page", "per_page", "sort_by", "sort_direction")}
+    assert asked(box)[1] == plain | {"show_deleted": "true"}
+    # When the first meeting is cancelled, and hidden unless asked for
+    side.show_deleted_default = "active"
+    side.cancel(ids[0])
+    synced(box, table, output.last_states())
+    # Then it arrives all the same
+    assert_equal_to_truth(box, table)
+
+
+def test_thousands_of_changes_are_read_by_creation_time_where_that_is_cheaper(box):
+    # Given a state that is older than all of 10,500 changes
+    side = box.salesloft
+    side.generate(count=10_500, seed=19)
+    table = Table(STREAM)
+    output = synced(box, table, state_with(updated_at="2020-01-01T00:00:00Z", cancelled="listed"))
+    # Then 20 pages of the walk are read, one look is taken ahead at page 100, then windows
+    pages = [params["page"] for params in asked(box)]
+    assert pages[:21] == [*map(str, range(1, 21)), "100"]
+    assert set(pages[21:]) == {"1"}
+    assert "created_at[gte]" in asked(box)[-1]
+    assert box.points <= 21 + 2 + 1.05 * 105 + 8
+    assert_equal_to_truth(box, table)
+    # And the state is a complete one again
+    side.edit(5, title="after")
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+def test_a_row_from_the_future_does_not_become_the_watermark(box):
+    # Given a meeting that was changed years ahead of the clock
+    side = box.salesloft
+    side.generate(count=300, seed=21)
+    side.edit(7, updated_at="2031-01-01T00:00:00.000000Z")
+    # When it is read, then the state is of today
+    table, output = first_sync(box)
+    assert output.state_of(STREAM)["updated_at"] < "2026-06-02"
+    # And a later change is seen
+    side.edit(8, title="later")
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+def test_a_change_that_becomes_visible_late_is_read(box):
+    # Given a sync that saw the newest change
+    side = box.salesloft
+    side.generate(count=300, seed=22)
+    side.edit(1, title="newest")
+    table, output = first_sync(box)
+    # When one from before it shows up
+    box.clock.advance(minutes=9)
+    side.edit(2, title="late", updated_at="2026-05-31T23:51:00.000000Z")
+    # Then the next sync has it
+    synced(box, table, output.last_states())
+    assert_equal_to_truth(box, table)
+
+
+# -- changes during a sync ------------------------------------------------------------------------
+
+
+def test_edits_inserts_and_cancels_during_a_first_sync_are_there_after_the_next(box):
+    # Given writes before each request of a first sync
+    side = box.salesloft
+    side.generate(count=1000, seed=6)
+    ids = list(side.meetings)
+    chance = random.Random(6)
+
+    def change() -> None:
+        edit_all(box, chance.sample(ids, 5), title="meanwhile")
+        side.cancel(chance.choice(ids))
+        side.insert(title="new")
+
+    for nth in range(1, 16):
+        box.before(LIST, nth, change)
+    # When it and the next one run
+    table, output = first_sync(box)
+    synced(box, table, output.last_states())
+    # Then
+    assert_equal_to_truth(box, table)
+
+
+def test_edits_and_inserts_between_two_pages_of_a_walk_are_there_after_the_next_sync(box):
+    # Given writes before each page of a walk
+    side = box.salesloft
+    side.generate(count=1000, seed=7)
+    table, output = first_sync(box)
+    box.clock.advance(days=1)
+    ids = list(side.meetings)
+    edit_all(box, ids[:350], title="before")
+    chance = random.Random(7)
+    for nth in range(1, 5):
+
+        def change() -> None:
+            edit_all(box, chance.sample(ids, 30), title="meanwhile")
+            side.insert(title="new")
+            side.cancel(chance.choice(ids))
+
+        box.before(WALKS, nth, change)
+    # When the sync and the next one run
+    output = synced(box, table, output.last_states())
+    synced(box, table, output.last_states())
+    # Then
+    assert_equal_to_truth(box, table)
+
+
+@pytest.mark.parametrize("deletions", [1, 30, 120])
+@pytest.mark.parametrize("before_page", [2, 3, 4])
+def test_hard_deletes_between_two_pages_of_a_walk_take_no_other_row_with_them(
+    box, deletions, before_page
+):
+    # Given 400 edits
+    side = box.salesloft
+    side.generate(count=1000, seed=8)
+    table, output = first_sync(box)
+    box.clock.advance(days=1)
+    edit_all(box, list(side.meetings)[:400], title="changed")
+    # When meetings that the walk has read are deleted before a later page
+    gone = set(newest_first(box)[:deletions])  # rows that the walk has read
+    box.before(WALKS, before_page, lambda: [side.delete(id) for id in gone])
+    synced(box, table, output.last_states())
+    # Then no other one is missed
+    assert_equal_to_truth(box, table, lingering=gone)
+
+
+def test_hard_deletes_are_noticed_although_a_page_in_between_came_without_paging(box):
+    # Given 400 edits, and a second page without totals
+    side = box.salesloft
+    side.generate(count=1000, seed=9)
+    table, output = first_sync(box)
+    box.clock.advance(days=1)
+    edit_all(box, list(side.meetings)[:400], title="changed")
+    side.omit_paging = {2}
+    # When meetings that were read are deleted before that page
+    gone = set(newest_first(box)[:20])
+    box.before(WALKS, 2, lambda: [side.delete(id) for id in gone])
+    synced(box, table, output.last_states())
+    # Then no other one is missed
+    assert_equal_to_truth(box, table, lingering=gone)
+
+
+def test_hard_deletes_between_two_pages_of_a_window_take_no_other_row_with_them(box):
+    # Given 600 deletions, 25 before each request from the third on
+    side = box.salesloft
+    side.generate(count=3000, seed=10)
+    gone = set(random.Random(10).sample(list(side.meetings), 600))
+    batches = iter([sorted(gone)[start : start + 25] for start in range(0, 600, 25)])
+    for nth in range(3, 27):
+        box.before(LIST, nth, lambda: [side.delete(id) for id in next(batches)])
+    # When
+    table, _ = first_sync(box)
+    # Then no other meeting is missed
+    assert next(batches, None) is None  # all were deleted while we read
+    assert_equal_to_truth(box, table, lingering=gone)
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
@@ -400,158 +565,7 @@ def test_a_change_in_the_middle_of_a_walk_is_not_taken_for_an_unstable_order(
     assert_equal_to_truth(box, table)
 
 
-def test_a_server_that_ignores_the_page_number_stops_the_stream(box):
-    # Given a walk whose every page is the first one
-    side = box.salesloft
-    side.generate(count=1000, seed=8)
-    _, output = first_sync(box)
-    box.clock.advance(days=1)
-    edit_all(box, list(side.meetings)[:400], title="changed")
-    rows = [side.meetings[id] for id in newest_first(box)[:100]]
-    sorting = {"sort_by": "updated_at", "sort_direction": "DESC NULLS LAST"}
-    paging = {"per_page": 100, "current_page": 1, "next_page": 2, "total_count": 1000}
-    body = {"metadata": {"paging": paging, "sorting": sorting}, "data": rows}
-    box.fault(WALKS, times=999, kind="body", body=body)
-    # When it is read
-    failed = read(config(box), output.last_states())
-    # Then it ends with an error
-    assert failed.exit_code == 1
-    assert "repeats a page instead of going on" in failed.errors[0]["message"]
-    assert len(box.requests) < 50
-
-
-# ------------------------------------------------------------------ cancelled meetings
-
-
-def test_cancelled_meetings_are_rows_and_a_cancel_arrives_with_the_next_sync(box):
-    side = box.salesloft
-    side.generate(count=300, seed=14)
-    table, output = first_sync(box)
-    id = next(id for id, row in side.meetings.items() if row["canceled_at"] is None)
-    side.cancel(id)
-    synced(box, table, output.last_states())
-    assert table.by_id()[str(id)]["canceled_at"] == side.meetings[id]["canceled_at"]
-    assert_equal_to_truth(box, table)
-
-
-def test_where_cancelled_meetings_are_hidden_by_default_they_are_asked_for_apart(box):
-    side = box.salesloft
-    side.show_deleted_default = "active"
-    side.generate(count=600, seed=15)
-    table, output = first_sync(box)
-    passes = [params.get("show_deleted") for params in asked(box)]
-    assert passes[:3] == [None, "false", "true"]
-    assert set(passes[3:]) == {"false", "true"}
-    assert_equal_to_truth(box, table)
-    # And so by later syncs: a meeting that is cancelled between the two passes is in the second
-    active = [id for id, row in side.meetings.items() if row["canceled_at"] is None]
-    side.edit(active[0], title="changed")
-    side.cancel(active[1])
-    box.before("show_deleted=true", 1, lambda: side.cancel(active[2]))
-    box.forget_requests()
-    output = synced(box, table, output.last_states())
-    assert asked(box) == [
-        NEWEST_FIRST | {"show_deleted": "false"},
-        NEWEST_FIRST | {"show_deleted": "true"},
-    ]
-    synced(box, table, output.last_states())
-    assert_equal_to_truth(box, table)
-
-
-def test_a_hidden_default_that_is_not_known_yet_is_found_out_by_later_syncs(box):
-    # Given an account where nothing was ever cancelled
-    side = box.salesloft
-    ids = [side.insert() for _ in range(5)]
-    table, output = first_sync(box)
-    plain = {name: NEWEST_FIRST[name] for name in ("page", "per_page", "sort_by", "sort_direction")}
-    assert asked(box)[1] == plain | {"show_deleted": "true"}
-    # When the first meeting is cancelled, and hidden unless asked for
-    side.show_deleted_default = "active"
-    side.cancel(ids[0])
-    synced(box, table, output.last_states())
-    # Then it arrives all the same
-    assert_equal_to_truth(box, table)
-
-
-# ------------------------------------------------------------------ answers of another kind
-
-
-def test_answers_without_paging_are_read_to_the_end(box):
-    side = box.salesloft
-    side.omit_paging = True
-    side.generate(count=450, seed=16)
-    table, output = first_sync(box)
-    assert_equal_to_truth(box, table)
-    box.clock.advance(days=1)
-    edit_all(box, list(side.meetings)[:150], title="changed")
-    synced(box, table, output.last_states())
-    assert_equal_to_truth(box, table)
-
-
-def test_another_order_than_asked_for_stops_the_stream_with_an_error_that_names_sorting(box):
-    box.salesloft.generate(count=300, seed=17)
-    _, output = first_sync(box)
-    box.salesloft.ignore_sort = True
-    for state in (None, output.last_states()):
-        failed = read(config(box), state)
-        assert failed.exit_code == 1
-        assert failed.statuses == {STREAM: "INCOMPLETE"}
-        assert "sorted by start_time although" in failed.errors[0]["message"]
-        if state:  # and no state that promises more than before
-            assert failed.state_of(STREAM) == output.state_of(STREAM)
-
-
-def test_ids_of_two_types_become_text(box):
-    side = box.salesloft
-    side.insert(account_id=7, task_id="8", meeting_type_id=9)
-    side.insert(account_id="7", task_id=8, meeting_type_id=None)
-    table, _ = first_sync(box)
-    first, second = table.by_id().values()
-    assert (first["account_id"], first["task_id"], first["meeting_type_id"]) == ("7", "8", "9")
-    assert (second["account_id"], second["task_id"]) == ("7", "8")
-    assert "meeting_type_id" not in second
-
-
-# ------------------------------------------------------------------ start date and states
-
-
-def test_a_start_date_leaves_out_what_was_last_changed_before_it(box):
-    side = box.salesloft
-    side.generate(count=800, seed=18)
-    start = "2026-03-01T00:00:00Z"
-    table, output = first_sync(box, start_date=start)
-    recent = {str(id) for id, row in side.meetings.items() if row["updated_at"] >= start}
-    assert 0 < len(recent) < 800
-    assert set(table.by_id()) == recent
-    # What is old and is changed later arrives
-    old = next(id for id in side.meetings if str(id) not in recent)
-    side.edit(old, title="now")
-    synced(box, table, output.last_states(), start_date=start)
-    assert set(table.by_id()) == recent | {str(old)}
-
-
-def test_thousands_of_changes_are_read_by_creation_time_where_that_is_cheaper(box):
-    # Given a state that is older than all of 10,500 changes
-    side = box.salesloft
-    side.generate(count=10_500, seed=19)
-    table = Table(STREAM)
-    output = synced(box, table, state_with(updated_at="2020-01-01T00:00:00Z", cancelled="listed"))
-    # Then 20 pages of the walk are read, one look is taken ahead at page 100, then windows
-    pages = [params["page"] for params in asked(box)]
-    assert pages[:21] == [*map(str, range(1, 21)), "100"]
-    assert set(pages[21:]) == {"1"}
-    assert "created_at[gte]" in asked(box)[-1]
-    assert box.points <= 21 + 2 + 1.05 * 105 + 8
-    assert_equal_to_truth(box, table)
-    # And the state is a complete one again
-    side.edit(5, title="after")
-    synced(box, table, output.last_states())
-    assert_equal_to_truth(box, table)
-
-
-def state_with(**values: Any) -> list[Json]:
-    descriptor = {"stream_descriptor": {"name": STREAM}, "stream_state": values}
-    return [{"type": "STREAM", "stream": descriptor}]
+# -- resume ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -572,31 +586,6 @@ def test_a_state_that_cannot_be_gone_on_from_reads_everything(box, values):
     output = synced(box, table, state_with(**values))
     assert_equal_to_truth(box, table)
     assert output.state_of(STREAM)["updated_at"] <= "2026-06-01T00:00:00.000000Z"
-
-
-def test_a_row_from_the_future_does_not_become_the_watermark(box):
-    side = box.salesloft
-    side.generate(count=300, seed=21)
-    side.edit(7, updated_at="2031-01-01T00:00:00.000000Z")
-    table, output = first_sync(box)
-    assert output.state_of(STREAM)["updated_at"] < "2026-06-02"
-    side.edit(8, title="later")
-    synced(box, table, output.last_states())
-    assert_equal_to_truth(box, table)
-
-
-def test_a_change_that_becomes_visible_late_is_read(box):
-    side = box.salesloft
-    side.generate(count=300, seed=22)
-    side.edit(1, title="newest")
-    table, output = first_sync(box)
-    box.clock.advance(minutes=9)
-    side.edit(2, title="late", updated_at="2026-05-31T23:51:00.000000Z")
-    synced(box, table, output.last_states())
-    assert_equal_to_truth(box, table)
-
-
-# ------------------------------------------------------------------ cut off and gone on
 
 
 def up_to_each_state(output: Output) -> list[Output]:
@@ -628,6 +617,7 @@ def test_a_first_sync_can_be_gone_on_with_from_every_state_it_emitted(box, defau
 
 
 def test_an_interrupted_first_sync_does_not_read_again_what_it_has_read(box):
+    # Given a first sync that was cut off before its last window
     box.salesloft.generate(count=1000, seed=24)
     _, output = first_sync(box)
     before_the_last_window = [
@@ -635,8 +625,10 @@ def test_an_interrupted_first_sync_does_not_read_again_what_it_has_read(box):
         for piece in up_to_each_state(output)
         if len(piece.states[-1]["stream"]["stream_state"].get("scan", {}).get("pending", [])) == 1
     ][0]
+    # When it is gone on with
     box.forget_requests()
     synced(box, Table(STREAM), before_the_last_window.last_states())
+    # Then no other window is read
     assert len(box.requests) <= 4  # two pages of the window, then what has changed since
     assert [params for params in asked(box) if params["sort_by"] == "updated_at"] == [NEWEST_FIRST]
 
@@ -666,6 +658,7 @@ def killed_at_request(box: Sandbox, number: int, paths: list[str]) -> Output:
 
 
 def test_a_sync_that_is_killed_again_and_again_loses_nothing(box):
+    # Given
     side = box.salesloft
     side.generate(count=2500, seed=25)
     _, output = first_sync(box)
@@ -685,6 +678,7 @@ def test_a_sync_that_is_killed_again_and_again_loses_nothing(box):
     chance = random.Random(25)
     table = Table(STREAM)
     state: list[Json] = []
+    # When the connector is killed three times, with writes after each
     for number in (2, 12, 5):
         paths = [write_json(config(box)), write_json(source_catalog), write_json(state)]
         killed = killed_at_request(box, number, paths)
@@ -692,11 +686,69 @@ def test_a_sync_that_is_killed_again_and_again_loses_nothing(box):
         state = killed.last_states() or state
         edit_all(box, chance.sample(list(side.meetings), 30), title=f"edit {number}")
         side.insert()
+    # Then the next sync makes the table whole
     synced(box, table, state)
     assert_equal_to_truth(box, table)
 
 
-# ------------------------------------------------------------------ faults
+# -- refusal --------------------------------------------------------------------------------------
+
+
+def test_a_total_of_equal_creation_times_that_is_never_reached_stops_the_stream(box):
+    # Given 130 meetings with one creation time, of which the list shows 100 although it counts 130
+    side = box.salesloft
+    stamp = "2025-03-01T12:00:00.000000Z"
+    tied(box, 130, "created_at", stamp)
+    rows = [side.meetings[id] for id in list(side.meetings)[:100]]
+    paging = {"per_page": 100, "current_page": 1, "next_page": None, "total_count": 130}
+    box.fault(
+        r"created_at%5Blt%5D=2025-03-01T12%3A00%3A00.000001Z",
+        times=999,
+        kind="body",
+        body={"metadata": {"paging": paging}, "data": rows},
+    )
+    # When they are read
+    failed = read(config(box))
+    # Then the sync fails and says why, after several rounds
+    assert failed.exit_code == 1
+    assert "in ever changing order" in failed.errors[0]["message"]
+    assert len([one for one in box.requests if one.param("created_at[lt]")]) >= 5
+
+
+def test_a_server_that_ignores_the_page_number_stops_the_stream(box):
+    # Given a walk whose every page is the first one
+    side = box.salesloft
+    side.generate(count=1000, seed=8)
+    _, output = first_sync(box)
+    box.clock.advance(days=1)
+    edit_all(box, list(side.meetings)[:400], title="changed")
+    rows = [side.meetings[id] for id in newest_first(box)[:100]]
+    sorting = {"sort_by": "updated_at", "sort_direction": "DESC NULLS LAST"}
+    paging = {"per_page": 100, "current_page": 1, "next_page": 2, "total_count": 1000}
+    body = {"metadata": {"paging": paging, "sorting": sorting}, "data": rows}
+    box.fault(WALKS, times=999, kind="body", body=body)
+    # When it is read
+    failed = read(config(box), output.last_states())
+    # Then it ends with an error
+    assert failed.exit_code == 1
+    assert "repeats a page instead of going on" in failed.errors[0]["message"]
+    assert len(box.requests) < 50
+
+
+def test_another_order_than_asked_for_stops_the_stream_with_an_error_that_names_sorting(box):
+    # Given a server that ignores the order
+    box.salesloft.generate(count=300, seed=17)
+    _, output = first_sync(box)
+    box.salesloft.ignore_sort = True
+    # When a first or a later sync reads it
+    for state in (None, output.last_states()):
+        failed = read(config(box), state)
+        # Then the sync fails and says so
+        assert failed.exit_code == 1
+        assert failed.statuses == {STREAM: "INCOMPLETE"}
+        assert "sorted by start_time although" in failed.errors[0]["message"]
+        if state:  # and no state that promises more than before
+            assert failed.state_of(STREAM) == output.state_of(STREAM)
 
 
 @pytest.mark.parametrize(
@@ -717,10 +769,13 @@ def test_a_sync_that_is_killed_again_and_again_loses_nothing(box):
     ids=str,
 )
 def test_a_spoilt_answer_is_asked_for_again_and_never_taken_for_an_empty_page(box, fault):
+    # Given a window with a spoilt answer
     box.salesloft.generate(count=450, seed=26)
     box.fault(WINDOWS, nth=2, **fault)
+    # When it is read, then no row is missing
     table, output = first_sync(box)
     assert_equal_to_truth(box, table)
+    # And none is when an answer of a walk is spoilt
     box.clock.advance(days=1)
     edit_all(box, list(box.salesloft.meetings)[:150], title="changed")
     box.fault(WALKS, nth=2, **fault)
@@ -746,16 +801,19 @@ def test_a_page_with_fewer_rows_than_it_should_have_is_not_the_last_one(box):
 
 
 def test_server_errors_without_end_stop_the_stream_with_a_transient_error(box):
+    # Given a server that fails from the third request for a window on
     box.salesloft.generate(count=300, seed=27)
     box.fault(WINDOWS, nth=3, times=999, kind="status", status=500, headers={"Retry-After": "0"})
+    # When
     failed = read(config(box))
+    # Then the stream stops with an error that may pass
     assert failed.exit_code == 1
     assert failed.statuses == {STREAM: "INCOMPLETE"}
     assert failed.errors[0]["failure_type"] == "transient_error"
-    assert "Salesloft has a fault of its own" in failed.errors[0]["message"]
+    assert "Salesloft answered with a server error (status 500)" in failed.errors[0]["message"]
     assert "scan" in failed.state_of(STREAM)
     # What was read is kept: the rest is read by the next sync
-    box._faults.clear()
+    box.forget_faults()
     table = Table(STREAM)
     table.load(failed)
     synced(box, table, failed.last_states())
@@ -772,9 +830,12 @@ def test_server_errors_without_end_stop_the_stream_with_a_transient_error(box):
     ],
 )
 def test_a_refusal_is_not_repeated_and_says_what_to_do(box, status, kind, words):
+    # Given
     box.salesloft.generate(count=10)
     box.fault(LIST, times=9, kind="status", status=status)
+    # When
     failed = read(config(box))
+    # Then there is one request and one error with the cure
     assert failed.exit_code == 1
     assert len(box.requests) == 1
     assert failed.errors[0]["failure_type"] == kind

@@ -19,7 +19,8 @@ from hypothesis.stateful import (
 )
 
 from sandbox import Sandbox
-from unit_tests.harness import Json, Output, Table, read, without_nulls
+from sandbox.account import without_nulls
+from unit_tests.harness import Json, Output, Table, read
 
 STREAM = "salesloft_meetings"
 LIST = "/salesloft/v2/meetings"
@@ -37,7 +38,7 @@ class SalesloftMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.box.stop()
-        assert not self.box._errors
+        assert not self.box.errors
 
     @initialize(
         count=st.sampled_from([0, 3, 150, 400]),
@@ -113,7 +114,7 @@ class SalesloftMachine(RuleBasedStateMachine):
         for number in at:
             self.box.before(LIST, number, lambda number=number: self.change(seed + number))
         output = self.run()
-        self.box._before.clear()
+        self.box.forget_hooks()
         self.table.load(output)
         self.state = output.last_states()
 
@@ -121,7 +122,7 @@ class SalesloftMachine(RuleBasedStateMachine):
     def a_sync_is_cut_off(self, seed, part):
         self.box.before(LIST, 3, lambda: self.change(seed))
         output = self.run()
-        self.box._before.clear()
+        self.box.forget_hooks()
         kept = Output(output.messages[: int(part * len(output.messages))])
         self.table.load(kept)
         self.state = kept.last_states() or self.state
@@ -148,7 +149,7 @@ class SalesloftMachine(RuleBasedStateMachine):
 
     def compare(self) -> None:
         truth = {id: without_nulls(row) for id, row in self.side.truth().items()}
-        rows = {id: row for id, row in self.table.by_id().items() if int(id) not in self.deleted}
+        rows = {id: row for id, row in self.table.rows.items() if int(id) not in self.deleted}
         assert set(truth) - set(rows) == set(), "missing"
         assert set(rows) - set(truth) == set(), "too many"
         assert {id for id in truth if rows[id] != truth[id]} == set(), "stale"

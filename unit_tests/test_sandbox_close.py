@@ -52,7 +52,7 @@ def refresh(box: Sandbox, token: str) -> requests.Response:
     return requests.post(box.close.token_url, data=form, timeout=10)
 
 
-# ---------------------------------------------------------------------- data
+# -- data -----------------------------------------------------------------------------------------
 
 
 def test_walking_the_list_gives_the_truth_and_a_seed_always_gives_the_same(box):
@@ -174,7 +174,7 @@ def test_the_clock_of_the_data_may_be_ahead_of_the_date_header(box):
     assert response.json()["data"][0]["date_updated"] == "2026-06-01T00:00:30.010007+00:00"
 
 
-# ---------------------------------------------------------------------- list: paging and order
+# -- list: paging and order -----------------------------------------------------------------------
 
 
 def test_the_limit_has_a_maximum_and_wrong_values_are_refused(box):
@@ -219,7 +219,7 @@ def test_the_order_is_newest_first_or_oldest_first_or_different_every_time(box):
     assert page(box, _limit=60)["has_more"] is False
 
 
-# ---------------------------------------------------------------------- list: filters
+# -- list: filters --------------------------------------------------------------------------------
 
 
 def test_date_created_is_compared_by_the_second(box):
@@ -353,7 +353,7 @@ def test_a_generated_link_to_google_holds_the_event_and_the_calendar(box):
     assert row["id"] in ids(box, provider_calendar_event_id=event, provider_calendar_id=calendar)
 
 
-# ---------------------------------------------------------------------- addresses
+# -- addresses ------------------------------------------------------------------------------------
 
 
 def test_a_path_without_its_slash_is_redirected(box):
@@ -380,7 +380,7 @@ def test_an_address_of_more_than_2000_characters_is_refused_but_can_be_posted(bo
     assert requests.post(url, auth=("api_sandbox", ""), timeout=10).status_code == 405
 
 
-# ---------------------------------------------------------------------- events
+# -- events ---------------------------------------------------------------------------------------
 
 
 def test_each_write_has_an_event_of_its_own_kind(box):
@@ -580,7 +580,7 @@ def test_the_log_may_be_forbidden_while_the_list_is_not(box):
     assert get(box).status_code == 200
 
 
-# ---------------------------------------------------------------------- outcomes
+# -- outcomes -------------------------------------------------------------------------------------
 
 
 def test_outcomes_are_paged_and_a_deleted_one_stays_named(box):
@@ -600,7 +600,7 @@ def test_outcomes_are_paged_and_a_deleted_one_stays_named(box):
     assert side.meetings[meeting]["outcome_id"] == id
 
 
-# ---------------------------------------------------------------------- authentication
+# -- authentication -------------------------------------------------------------------------------
 
 
 def test_a_key_is_a_username_without_password_and_a_token_a_bearer(box):
@@ -630,7 +630,7 @@ def test_a_refresh_rotates_the_refresh_token(box):
     assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
 
 
-# ---------------------------------------------------------------------- limits
+# -- limits ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("body", "kind"), [("string", str), ("object", dict), ("absent", None)])
@@ -660,7 +660,7 @@ def test_requests_are_counted_by_endpoint_and_window(box):
     assert other.headers["ratelimit"].startswith("limit=2; remaining=1; reset=")
 
 
-# ---------------------------------------------------------------------- the bench itself
+# -- the bench itself -----------------------------------------------------------------------------
 
 
 def test_the_control_interface_reaches_data_and_options(box):

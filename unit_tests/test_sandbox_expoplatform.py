@@ -121,7 +121,7 @@ def test_every_shape_holds_the_rows(box, shape, totals):
 
 
 @pytest.mark.parametrize("style", KEY_STYLES)
-def test_key_styles(box, style):
+def test_keys_are_written_in_the_style_that_is_set(box, style):
     box.expoplatform.insert(accounts=[1])
     box.expoplatform.key_style = style
     expected = {"title": "Last Modified", "snake": "last_modified", "camel": "lastModified"}
@@ -129,7 +129,7 @@ def test_key_styles(box, style):
 
 
 @pytest.mark.parametrize("style", STAMP_STYLES)
-def test_stamp_styles(box, style):
+def test_times_are_written_in_the_style_that_is_set(box, style):
     box.expoplatform.insert(accounts=[1])
     box.expoplatform.stamp_style = style
     box.expoplatform.zone_hours = 3

@@ -100,7 +100,7 @@ def test_a_cap_cuts_an_answer_off_in_silence(box):
     ],
 )
 def test_refusals_have_the_observed_bodies(box, change, status, message):
-    box.highlevel.tokens["pit-narrow"] = {"calendars.readonly"}
+    box.highlevel.keys["pit-narrow"] = {"calendars.readonly"}
     response = get(box, **{"startTime": "1", "endTime": "2", **change})
     assert (response.status_code, response.json()["message"]) == (status, message)
 

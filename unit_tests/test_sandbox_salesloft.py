@@ -55,7 +55,7 @@ def refresh(box: Sandbox, token: str) -> requests.Response:
     return requests.post(box.salesloft.token_url, data=form, timeout=10)
 
 
-# ---------------------------------------------------------------------- data
+# -- data -----------------------------------------------------------------------------------------
 
 
 def test_the_same_seed_gives_the_same_meetings_and_walking_all_pages_gives_the_truth(box):
@@ -117,7 +117,7 @@ def test_writes_move_updated_at_and_the_clock_and_a_hard_delete_leaves_nothing(b
         side.edit(third, title="too late")
 
 
-# ---------------------------------------------------------------------- paging and sorting
+# -- paging and sorting ---------------------------------------------------------------------------
 
 
 def test_per_page_and_page_are_corrected_in_silence_and_echoed(box):
@@ -198,7 +198,7 @@ def test_options_leave_paging_out_or_ignore_the_sort(box):
     assert [row["id"] for row in body["data"]] == ids(box)
 
 
-# ---------------------------------------------------------------------- filters
+# -- filters --------------------------------------------------------------------------------------
 
 
 def test_time_bounds_compare_microseconds_and_are_echoed(box):
@@ -309,7 +309,7 @@ def test_meetings_settings_come_only_when_asked_for(box):
     assert row["owned_by_meetings_settings"] == {"email_address": row["calendar_id"]}
 
 
-# ---------------------------------------------------------------------- authentication
+# -- authentication -------------------------------------------------------------------------------
 
 
 def test_a_missing_token_a_wrong_one_and_a_missing_scope_differ(box):
@@ -366,7 +366,7 @@ def test_access_tokens_end_on_the_sandbox_clock_by_use_or_all_at_once(box):
     assert get(box, token=access).status_code == 401
 
 
-# ---------------------------------------------------------------------- cost and limit
+# -- cost and limit -------------------------------------------------------------------------------
 
 
 def test_deep_pages_cost_more(box):
@@ -392,7 +392,7 @@ def test_a_spent_minute_is_a_429_without_retry_after_until_the_next_minute(box):
     assert get(box, page=101).status_code == 429  # two points are left, three are asked
 
 
-# ---------------------------------------------------------------------- the bench itself
+# -- the bench itself -----------------------------------------------------------------------------
 
 
 def test_requests_are_recorded_in_order_and_can_be_forgotten(box):

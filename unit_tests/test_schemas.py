@@ -18,11 +18,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from integration_tests.accounts import ACCOUNTS
 from sandbox import Sandbox
+from sandbox.accounts import ACCOUNTS
 from source_meetings import __version__, timestamps
 from source_meetings.providers.salesloft.components import IdsAsText
-from unit_tests.harness import KEYS, Json, read
+from unit_tests.harness import Json, key_of, read
 
 ROOT = Path(__file__).parent.parent
 RECORD = Path(__file__).parent / "schemas.json"
@@ -126,13 +126,11 @@ def test_every_stream_but_those_without_documents_has_a_sample():
 @pytest.mark.parametrize("provider", ACCOUNTS)
 def test_every_key_that_is_read_is_declared_with_its_type(box: Sandbox, provider):
     # Given an account, before and after changes
-    account = ACCOUNTS[provider]
-    account.fill(box)
-    config = account.config(box)
-    del config["start_date"]
+    account = ACCOUNTS[provider].sample(box)
+    config = account.config()
     first = read(config)
     box.clock.advance(minutes=10)
-    account.change(box)
+    account.change_for_demo()
     later = read(config, first.last_states())
     # When every record is held against the schema of its stream
     wrong = set()
@@ -152,7 +150,7 @@ def test_every_key_that_is_read_is_declared_with_its_type(box: Sandbox, provider
 def test_a_schema_follows_the_conventions(stream):
     # Given a stream's schema
     schema = SCHEMAS[stream]
-    keys = KEYS.get(stream, ("id",))
+    keys = key_of(stream)
     # Then it is one, it leaves room for new fields, and only the key must be there
     jsonschema.Draft7Validator.check_schema(schema)
     assert schema["additionalProperties"] is True and sorted(schema["required"]) == sorted(keys)

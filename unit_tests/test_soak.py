@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.memory import MOST_STATE_KB, grown, measure
 from benchmarks.soak import soak
-from unit_tests.accounts import ACCOUNTS
+from sandbox.accounts import ACCOUNTS
 
 
 def test_after_a_day_of_faults_kills_and_writes_the_tables_are_the_truth(monkeypatch):

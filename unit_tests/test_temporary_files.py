@@ -69,9 +69,12 @@ def temporary(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_that_succeeds_leaves_the_temporary_directory_empty(box, temporary, command):
+    # Given
     box.salesloft.generate(count=250)
+    # When
     process = start(command, config(box), temporary)
     output, errors = process.communicate()
+    # Then
     assert (process.returncode, errors) == (0, b"")
     assert {b"check": b'"SUCCEEDED"', b"read": b'"COMPLETE"'}.get(command.encode(), b"") in output
     assert list(temporary.iterdir()) == []
