@@ -22,6 +22,7 @@ from source_meetings.config import connector_spec
 
 Definition = dict[str, Any]
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # written in C, where it was built
 _PROVIDERS = resources.files("source_meetings") / "providers"
 
 
@@ -84,7 +85,7 @@ def _entries(manifest: Definition) -> list[Definition]:
 
 def _yaml(*path: str) -> Definition:
     text = _PROVIDERS.joinpath(*path).read_text(encoding="utf-8")
-    content: Definition = yaml.safe_load(text)
+    content: Definition = yaml.load(text, Loader=_LOADER)
     return content
 
 

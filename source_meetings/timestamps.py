@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -11,6 +13,10 @@ import pendulum
 
 UTC = timezone.utc
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # no state and no start date is older
+_USUAL = re.compile(
+    r"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d{3}|\.\d{6})?)(Z|[+-]\d\d:\d\d)?", re.ASCII
+)
+_OFFSETS = {None: "+00:00", "Z": "+00:00"}
 
 
 def parse(value: Any) -> datetime:
@@ -23,6 +29,11 @@ def parse(value: Any) -> datetime:
     """
     if not isinstance(value, str) or not value[:1].isdigit():  # pendulum knows "now"
         raise ValueError(f"not a date-time: {type(value).__name__}")
+    if found := _USUAL.fullmatch(value):
+        # The standard library reads it ten times as fast.
+        with suppress(ValueError, OverflowError):
+            moment = datetime.fromisoformat(f"{found[1]}{_OFFSETS.get(found[2], found[2])}")
+            return moment if found[2] in _OFFSETS else moment.astimezone(UTC)
     try:
         parsed = pendulum.parse(value, tz="UTC", exact=True)
     except Exception as error:  # pendulum raises ParserError, ValueError and OverflowError
@@ -61,7 +72,7 @@ def parse_or_none(value: Any) -> datetime | None:
 
 def iso(moment: datetime) -> str:
     """Return the moment in UTC with microseconds and ``Z``, as states and Salesloft have it."""
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def now() -> datetime:

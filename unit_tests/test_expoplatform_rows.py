@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from source_meetings import timestamps
 from source_meetings.providers.expoplatform.rows import (
     UnknownShape,
+    created_at,
     moment,
     normalise,
     read_page,
-    stamps,
 )
 
 SCHEMA = json.loads(
@@ -226,7 +226,7 @@ def test_what_names_no_time_is_none(value):
     ],
 )
 def test_a_date_and_a_time_apart_are_one_moment(row):
-    created, _ = stamps({**ROW, **row})
+    created = created_at({**ROW, **row})
     assert created is not None
     assert created.at == AT
 

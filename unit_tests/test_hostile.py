@@ -304,8 +304,7 @@ def test_any_row_has_a_key_and_times_in_utc_or_is_refused(raw):
     assert record["raw"] == raw
     for name in ("created_at", "last_modified_at", "modified_at", "starts_at", "ends_at"):
         assert record[name] is None or timestamps.parse(record[name])
-    created, modified = rows.stamps(raw)
-    for moment in (created, modified):
+    for moment in (rows.created_at(raw), rows.last_modified_at(raw)):
         assert moment is None or moment.at_the_earliest <= moment.at
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import math
 import socket
 import struct
@@ -69,6 +70,27 @@ def test_a_body_nested_too_deeply_is_refused_and_not_fatal():
     ids=["30 digits", "65 bits", "half a surrogate pair", "exponent", "30 digits as a text"],
 )
 def test_unusual_values_are_read_as_they_are_but_for_half_characters(text, value):
+    assert parse_json(text) == value
+
+
+NUMBERS = st.lists(
+    st.integers(-(10**25), 10**25) | st.integers() | st.floats(allow_nan=False), max_size=5
+)
+
+
+@given(st.dictionaries(st.text(), NUMBERS | st.integers(10**17, 10**20)), st.none() | st.just(1))
+def test_no_digit_of_a_number_is_lost_whatever_its_size_and_surroundings(value, indent):
+    text = json.dumps(value, indent=indent)
+    if "Infinity" not in text:
+        assert parse_json(text.encode()) == value
+
+
+def test_identifiers_of_many_digits_are_no_reason_to_parse_a_page_slowly(monkeypatch):
+    # Given a page with long identifiers, and a standard library that may not be used
+    value = {"id": "acti_0251c19271f298f4997629ab6958793600000000131", "9" * 30: [1.5, "7" * 40]}
+    text = json.dumps(value).encode()
+    monkeypatch.setattr(json, "loads", None)
+    # When it is parsed, then it is as it was
     assert parse_json(text) == value
 
 

@@ -22,6 +22,7 @@ import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from source_meetings import timestamps
@@ -144,8 +145,10 @@ class UpdatedSince(Strategy):
 
     def is_too_old(self, row: Row) -> bool:
         """Return whether a row was last changed before the configured start date."""
+        if self.start_date is None:
+            return False
         changed = timestamps.parse_or_none(row.get(self.cursor_field))
-        return bool(self.start_date and changed and changed < self.start_date)
+        return changed is not None and changed < self.start_date
 
     def version(self, row: Row) -> bytes:
         return digest(row)
@@ -317,9 +320,12 @@ class PartitionsReading(Reading):
         known: State,
     ) -> None:
         marks.clocks = [*marks.clocks[:1], answer.clock]  # the first and the last one
-        for one in self._strategy.filters:
-            stamps = [self._strategy.stamp(row, name) for row in answer.rows for name in one.fields]
-            newest = max(reached(stamps, answer.clock), default=None)
+        stamp, filters = self._strategy.stamp, self._strategy.filters
+        fields = {name for one in filters for name in one.fields}
+        stamps = {name: [stamp(row, name) for row in answer.rows] for name in fields}
+        for one in filters:
+            of_filter = chain.from_iterable(stamps[name] for name in one.fields)
+            newest = max(reached(of_filter, answer.clock), default=None)
             if newest is not None:
                 marks.newest[one] = max(newest, marks.newest.get(one, newest))
             if one not in marks.safe and filter in (None, one):

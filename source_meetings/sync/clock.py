@@ -21,7 +21,8 @@ def reached(moments: Iterable[datetime | None], clock: datetime) -> list[datetim
     A row can carry any timestamp. One from the future must not become a watermark, because every
     change until then would be missed.
     """
-    return [moment for moment in moments if moment is not None and moment < clock + _FRACTION]
+    end = clock + _FRACTION
+    return [moment for moment in moments if moment is not None and moment < end]
 
 
 def clamped(moment: datetime, clock: datetime) -> datetime:

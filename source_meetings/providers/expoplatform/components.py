@@ -59,8 +59,8 @@ class ParticipantsStrategy(UpdatedSince):
     """Reads the stamps of a row as early as they can be meant: some are written without a zone."""
 
     def stamp(self, row: Row, field: str) -> datetime | None:
-        created, modified = rows.stamps(row["raw"])
-        moment = created if field == "created_at" else modified
+        read = rows.created_at if field == "created_at" else rows.last_modified_at
+        moment = read(row["raw"])
         return moment.at_the_earliest if moment else None
 
     def version(self, row: Row) -> bytes:

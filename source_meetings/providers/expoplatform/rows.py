@@ -227,26 +227,30 @@ def normalise(raw: Mapping[str, Any], event_id: int) -> Json:
         raise UnknownShape(
             f"a row has neither an account id nor an e-mail address; it has {keys_of(raw)}"
         )
-    created, modified = _moment(columns, _CREATED), _moment(columns, _MODIFIED)
-    latest = max((moment.at for moment in (created, modified) if moment), default=None)
+    made, changed = _moment(columns, _CREATED), _moment(columns, _MODIFIED)
+    latest = max((moment.at for moment in (made, changed) if moment), default=None)
     return {
         "event_id": event_id,
         "meeting_id": meeting,
         "account_id": account,
         "status": _text(columns, _STATUS),
-        "created_at": _iso(created),
-        "last_modified_at": _iso(modified),
+        "created_at": _iso(made),
+        "last_modified_at": _iso(changed),
         "modified_at": timestamps.iso(latest) if latest else None,
         "starts_at": _iso(_moment(columns, _STARTS)),
         "ends_at": _iso(_moment(columns, _ENDS)),
-        "raw": dict(raw),
+        "raw": raw,
     }
 
 
-def stamps(raw: Mapping[str, Any]) -> tuple[Moment | None, Moment | None]:
-    """Return when a row was created and when it was last modified, as far as it says so."""
-    columns = _columns(raw)
-    return _moment(columns, _CREATED), _moment(columns, _MODIFIED)
+def created_at(raw: Mapping[str, Any]) -> Moment | None:
+    """Return when a row was created, as far as it says so."""
+    return _moment(_columns(raw), _CREATED)
+
+
+def last_modified_at(raw: Mapping[str, Any]) -> Moment | None:
+    """Return when a row was last modified, as far as it says so."""
+    return _moment(_columns(raw), _MODIFIED)
 
 
 def moment(value: Any) -> Moment | None:
@@ -255,10 +259,11 @@ def moment(value: Any) -> Moment | None:
     None for whatever names no point in time, ``0`` and ``0000-00-00`` among them.
     """
     if isinstance(value, str):
-        text = value.strip()
-        if not _NUMBER.fullmatch(text):
-            return _from_text(text)
-        value = float(text)
+        return _from_text(value)
+    return _from_number(value)
+
+
+def _from_number(value: Any) -> Moment | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if not math.isfinite(value) or value <= 0:
@@ -270,7 +275,11 @@ def moment(value: Any) -> Moment | None:
         return None
 
 
+@lru_cache(maxsize=4096)  # the participants of a meeting have its times in common
 def _from_text(text: str) -> Moment | None:
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        return _from_number(float(text))
     zoned = _WITH_ZONE.search(text) is not None
     text = re.sub(r"\s?(Z|UTC|GMT)$", "+00:00", text, flags=re.IGNORECASE) if zoned else text
     try:
@@ -284,7 +293,17 @@ def _from_text(text: str) -> Moment | None:
     return Moment(parsed, zoned) if parsed else None
 
 
+@lru_cache(maxsize=256)
+def _names_of(keys: tuple[Any, ...]) -> tuple[str, ...] | None:
+    """The squashed names of a row's keys; None if two are the same. All rows have the same keys."""
+    names = tuple(_squashed(str(key)) for key in keys)
+    return names if len(set(names)) == len(names) else None
+
+
 def _columns(raw: Mapping[str, Any]) -> Json:
+    names = _names_of(tuple(raw))
+    if names is not None:
+        return dict(zip(names, raw.values()))
     columns: Json = {}
     for key, value in raw.items():
         name = _squashed(str(key))
