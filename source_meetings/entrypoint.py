@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,8 +22,13 @@ from airbyte_cdk.models import (
     ConnectorSpecification,
     Type,
 )
+from airbyte_cdk.sources.connector_state_manager import HashableStreamDescriptor
+from airbyte_cdk.utils.memory_monitor import MemoryMonitor
 
+from source_meetings.cdk.pages import Page
 from source_meetings.source import SourceMeetings
+
+_MESSAGES_BETWEEN_LOOKS_AT_THE_MEMORY = 50  # many of which are pages of a hundred rows and more
 
 
 class Entrypoint(AirbyteEntrypoint):
@@ -39,12 +45,14 @@ class Entrypoint(AirbyteEntrypoint):
         state: list[AirbyteStateMessage] | None = None,
     ) -> None:
         super().__init__(source)
+        # The CDK looks every 5,000 messages, which are pages now.
+        self._memory_monitor = MemoryMonitor(_MESSAGES_BETWEEN_LOOKS_AT_THE_MEMORY)
         self._config = config or {}
         self._catalog = catalog
         self._state = state or []
 
-    def run(self, parsed_args: argparse.Namespace) -> Iterator[str]:
-        """Yield the messages of a command as lines, as the CDK's own ``run`` does.
+    def output(self, parsed_args: argparse.Namespace) -> Iterator[str | Page]:
+        """Yield what a command prints: messages as lines, as the CDK's ``run`` has them, and pages.
 
         Raises whatever the command raises, after the messages that were waiting to be printed.
         """
@@ -52,7 +60,7 @@ class Entrypoint(AirbyteEntrypoint):
         specification = self.source.spec(self.logger)
         try:
             for message in self._messages(parsed_args.command, specification):
-                yield self.airbyte_message_to_string(message)
+                yield Page.carried_by(message) or self.airbyte_message_to_string(message)
         finally:
             for message in self._emit_queued_messages(self.source):
                 yield self.airbyte_message_to_string(message)
@@ -77,3 +85,14 @@ class Entrypoint(AirbyteEntrypoint):
             yield from self.discover(specification, self._config)
         else:
             yield from self.read(specification, self._config, self._catalog, self._state)
+
+    @staticmethod
+    def handle_record_counts(
+        message: AirbyteMessage, stream_message_count: defaultdict[HashableStreamDescriptor, float]
+    ) -> AirbyteMessage:
+        """Count the rows of a stream into the state that follows them, also those of a page."""
+        page = Page.carried_by(message)
+        if page is None:
+            return AirbyteEntrypoint.handle_record_counts(message, stream_message_count)
+        stream_message_count[HashableStreamDescriptor(name=page.stream)] += page.count
+        return message

@@ -15,6 +15,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from copy import copy
@@ -34,6 +35,8 @@ from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 _LOCK = threading.RLock()
+_LEAVING = threading.Event()
+_PIECE_BYTES = 1 << 16
 _LINE_ENDS = re.compile("[\u0085\u2028\u2029]")  # to JSON they are none, to many a reader they are
 _PATIENCE_SECONDS = 3.0  # for a reader that does not take the line that is being written
 
@@ -42,11 +45,37 @@ def write_line(line: str) -> None:
     """Write one line; everything but a record is on its way to the reader when this returns."""
     if not line.isascii():
         line = _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
+    _write(f"{line}\n".encode(), flush=not line.startswith('{"type":"RECORD"'))
+
+
+def write_lines(lines: bytes) -> None:
+    """Write many whole lines, in UTF-8; they are on their way to the reader when this returns.
+
+    In pieces, so that a process that is asked to stop does not have to wait for all of them.
+    """
+    begin = 0
+    while begin < len(lines):
+        end = lines.rfind(b"\n", begin, begin + _PIECE_BYTES) + 1
+        end = end or lines.find(b"\n", begin) + 1  # one line that is longer
+        _write(lines[begin:end], flush=True)
+        begin = end
+
+
+def _write(text: bytes, flush: bool) -> None:
+    while _LEAVING.is_set():
+        time.sleep(_PATIENCE_SECONDS)  # the last line was written
     with _LOCK:
         try:
-            sys.stdout.write(f"{line}\n")
-            if not line.startswith('{"type":"RECORD"'):
-                sys.stdout.flush()
+            out = getattr(sys.stdout, "buffer", None)
+            if out is None:  # a text stream of a test
+                sys.stdout.write(text.decode())
+                return
+            # Without a buffer (PYTHONUNBUFFERED) a signal may cut a write short.
+            left = memoryview(text)
+            while left:
+                left = left[out.write(left) or 0 :]
+            if flush:
+                out.flush()
         except BrokenPipeError:
             os._exit(128 + signal.SIGPIPE)  # nobody reads us any more
 
@@ -72,6 +101,8 @@ def leaving_at_once_when_stopped() -> Iterator[None]:
 def _leave(number: int, _: Any) -> None:
     # The main thread, which runs this, may itself be in the middle of a line. And no sys.exit: it
     # waits for the workers, which may be waiting for a rate limit.
+    _LEAVING.set()
+
     def when_the_line_is_whole() -> None:
         _LOCK.acquire()
         with suppress(OSError, ValueError):

@@ -13,14 +13,16 @@ from airbyte_cdk.entrypoint import AirbyteEntrypoint
 from airbyte_cdk.models import AirbyteMessageSerializer, FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from source_meetings.cdk.pages import Page
 from source_meetings.entrypoint import Entrypoint
 from source_meetings.inputs import read_catalog, read_config, read_state
 from source_meetings.output import (
     leaving_at_once_when_stopped,
     send_logs_to_standard_output,
     write_line,
+    write_lines,
 )
-from source_meetings.source import SourceMeetings
+from source_meetings.source import SourceInPages, SourceMeetings
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 
@@ -72,7 +74,10 @@ def _launch(entrypoint: Entrypoint, parsed: Any) -> None:
     """
     reported: set[str] = set()
     try:
-        for line in entrypoint.run(parsed):
+        for line in entrypoint.output(parsed):
+            if isinstance(line, Page):
+                write_lines(line.lines)
+                continue
             if line.startswith('{"type":"TRACE","trace":{"type":"ERROR"'):
                 message = json.loads(line)
                 descriptor = message["trace"]["error"].get("stream_descriptor") or {}
@@ -98,7 +103,7 @@ def _entrypoint(parsed: Any) -> Entrypoint:
     if parsed.command == "read":
         catalog = read_catalog(parsed.catalog)
         state = read_state(parsed.state) if parsed.state else None
-    source = SourceMeetings(catalog, config, state, parsed.config, getattr(parsed, "catalog", None))
+    source = SourceInPages(catalog, config, state, parsed.config, getattr(parsed, "catalog", None))
     return Entrypoint(source, config, catalog, state)
 
 

@@ -43,6 +43,7 @@ from airbyte_cdk.sources.streams.concurrent.partitions.types import QueueItem
 from airbyte_cdk.sources.utils.slice_logger import DebugSliceLogger
 
 from source_meetings import check as checking
+from source_meetings.cdk.pages import Page, not_a_count_of_pages
 from source_meetings.cdk.stream import build_stream, has_strategy
 from source_meetings.config import unknown_settings, validate
 from source_meetings.connection import Connection
@@ -51,7 +52,7 @@ from source_meetings.manifest import Definition, manifest_of, spec, streams_of, 
 from source_meetings.progress import reported
 
 LOGGER = logging.getLogger("airbyte.source_meetings")
-_MOST_RECORDS_QUEUED = 1000
+_MOST_PAGES_QUEUED = 8
 
 
 class SourceMeetings(Source):
@@ -73,6 +74,7 @@ class SourceMeetings(Source):
         catalog_path: str | None = None,
     ) -> None:
         self.logger = logging.getLogger(f"airbyte.{self.name}")
+        self.logger.addFilter(not_a_count_of_pages)
         self._catalog = catalog
         self._catalog_path = catalog_path
         self._state = state
@@ -128,9 +130,19 @@ class SourceMeetings(Source):
         state: list[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
         """Read the catalog's streams; one that this provider does not have is refused first."""
+        for message in self._read(catalog, state):
+            page = Page.carried_by(message)
+            if page is None:
+                yield message
+            else:
+                yield from page.messages()
+
+    def _read(
+        self, catalog: ConfiguredAirbyteCatalog, state: list[AirbyteStateMessage] | None
+    ) -> Iterator[AirbyteMessage]:
         connection = self._connected()
         connection.forget_progress()
-        queue: Queue[QueueItem] = Queue(maxsize=_MOST_RECORDS_QUEUED)
+        queue: Queue[QueueItem] = Queue(maxsize=_MOST_PAGES_QUEUED)
         repository = InMemoryMessageRepository(Level.INFO)
         self._messages = ConcurrentMessageRepository(queue, repository)
         states = state or self._state or []
@@ -243,6 +255,20 @@ class SourceMeetings(Source):
             )
 
 
+class SourceInPages(SourceMeetings):
+    """The same, for a reader that takes messages which carry a page of rows; see ``cdk.pages``."""
+
+    def read(
+        self,
+        logger: logging.Logger,
+        config: Mapping[str, Any],
+        catalog: ConfiguredAirbyteCatalog,
+        state: list[AirbyteStateMessage] | None = None,
+    ) -> Iterator[AirbyteMessage]:
+        """Read the catalog's streams; one that this provider does not have is refused first."""
+        yield from self._read(catalog, state)
+
+
 def _is_full_refresh(catalog: ConfiguredAirbyteCatalog | None, name: str) -> bool:
     return any(
         configured.sync_mode == SyncMode.full_refresh
@@ -254,7 +280,8 @@ def _is_full_refresh(catalog: ConfiguredAirbyteCatalog | None, name: str) -> boo
 def _follow(connection: Connection, message: AirbyteMessage) -> None:
     """Let the progress of a stream know what is printed of it."""
     if message.record is not None:
-        connection.progress_of(message.record.stream).rows += 1
+        page = Page.carried_by(message)
+        connection.progress_of(message.record.stream).rows += page.count if page else 1
     elif message.trace is not None and (now := message.trace.stream_status) is not None:
         progress = connection.progress_of(now.stream_descriptor.name)
         if now.status == AirbyteStreamStatus.STARTED:

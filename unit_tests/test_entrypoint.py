@@ -21,8 +21,9 @@ from airbyte_cdk.sources.message import InMemoryMessageRepository
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from sandbox import Sandbox
+from source_meetings.cdk.pages import Page
 from source_meetings.entrypoint import Entrypoint
-from source_meetings.source import SourceMeetings
+from source_meetings.source import SourceInPages, SourceMeetings
 from unit_tests.harness import Json, write_json
 
 STREAM = "salesloft_meetings"
@@ -77,6 +78,10 @@ STATE = [
 ]
 
 
+def lines_of(text: str | Page) -> list[str]:
+    return text.lines.decode().splitlines() if isinstance(text, Page) else [text]
+
+
 def messages_of(lines: Iterable[str]) -> list[Json]:
     """The messages without their time, and the error in which they end, if they do."""
     messages: list[Json] = []
@@ -95,7 +100,8 @@ def run(command: str, config: Json | None, ours: bool, debug: bool = False) -> J
     """What an entry point prints, what it uses of the source, and the log levels it leaves."""
     catalog = ConfiguredAirbyteCatalogSerializer.load(CATALOG) if command == "read" else None
     state = [AirbyteStateMessageSerializer.load(one) for one in STATE] if command == "read" else []
-    source: Any = Watched(SourceMeetings(catalog=catalog, config=config, state=state))
+    kind = SourceInPages if ours else SourceMeetings
+    source: Any = Watched(kind(catalog=catalog, config=config, state=state))
     arguments = [command, *(["--debug"] if debug else [])]
     if config is not None:
         arguments += ["--config", write_json(config)]
@@ -105,7 +111,9 @@ def run(command: str, config: Json | None, ours: bool, debug: bool = False) -> J
     entrypoint: AirbyteEntrypoint = (
         Entrypoint(source, config, catalog, state) if ours else AirbyteEntrypoint(source)
     )
-    messages = messages_of(entrypoint.run(AirbyteEntrypoint.parse_args(arguments)))
+    parsed = AirbyteEntrypoint.parse_args(arguments)
+    ours_or_theirs = entrypoint.output if isinstance(entrypoint, Entrypoint) else entrypoint.run
+    messages = messages_of(one for text in ours_or_theirs(parsed) for one in lines_of(text))
     levels = [logging.getLogger("airbyte").level, entrypoint.logger.level]
     used = [name for name in source.used if name not in READING_FILES]
     return {"messages": messages, "used": used, "levels": levels}

@@ -37,6 +37,7 @@ from airbyte_cdk.sources.types import Record, StreamSlice
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings.cdk.cursor import SyncCursor
+from source_meetings.cdk.pages import Page
 from source_meetings.cdk.requester import ApiRequester, DeclaredApi
 from source_meetings.components import build
 from source_meetings.connection import Connection
@@ -131,13 +132,14 @@ class SyncPartitions(PartitionGenerator):
             raise self._in_words(error) from error
 
     def read(self, slice: Slice) -> Iterator[Record]:
-        """Yield the records of a slice."""
+        """Yield the pages of a slice; see ``pages``."""
         try:
             for rows in self._sync.read(slice):
-                for row in rows:
-                    for transformation in self._transformations:
+                for transformation in self._transformations:
+                    for row in rows:
                         transformation.transform(row, config=self._config)
-                    yield Record(data=row, stream_name=self.name)
+                if rows:
+                    yield Page.of(self.name, rows).as_record()
         except (Untrustworthy, Misconfigured) as error:
             raise self._in_words(error) from error
 
