@@ -1,4 +1,4 @@
-from source_meetings.run import run
+from source_meetings.__main__ import main
 
 if __name__ == "__main__":
-    run()
+    main()

@@ -48,5 +48,5 @@ setup(
             "types-jsonschema",
         ],
     },
-    entry_points={"console_scripts": ["source-meetings=source_meetings.run:run"]},
+    entry_points={"console_scripts": ["source-meetings=source_meetings.__main__:main"]},
 )
