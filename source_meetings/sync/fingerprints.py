@@ -107,8 +107,8 @@ class SeenRows:
 class ChangedSince:
     """Picks the rows that are not as they were seen before.
 
-    ``seen`` is what ``SeenRows.state`` returned. Rows have to come page by page in the order of
-    time, as far as several share a digest; otherwise more are picked than have changed.
+    ``seen`` is what ``SeenRows.state`` returned. Where several rows share a digest, pages have to
+    come from the latest to the earliest; otherwise more rows are picked than have changed.
     """
 
     def __init__(self, seen: Any) -> None:
@@ -123,15 +123,15 @@ class ChangedSince:
         if self._rows_each == 1:
             return [row for row in page if row.version not in self._digests]
         changed: list[SeenRow] = []
-        for row in sorted(page, key=lambda one: one.place):
-            self._block.append(row)
+        for row in sorted(page, key=lambda one: one.place, reverse=True):
             if _ends_block(row.id, self._rows_each):
-                changed += self.rest()
+                changed += self.rest()  # it ends the block of those before it
+            self._block.append(row)
         return changed
 
     def rest(self) -> list[SeenRow]:
         """Return the changed rows among those that could not be told yet."""
-        block, self._block = self._block, []
+        block, self._block = self._block[::-1], []
         if not block or _block([row.version for row in block]) in self._digests:
             return []
         return block

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
 from random import Random
@@ -45,7 +46,10 @@ def window(start: Any = None, end: Any = None) -> Window:
 
 
 def read(api: FakeClose, *wanted: Window) -> list[str]:
-    reader = WindowReader(MeetingList(api))
+    return read_with(WindowReader(MeetingList(api)), *wanted)
+
+
+def read_with(reader: WindowReader, *wanted: Window) -> list[str]:
     return [row["id"] for one in wanted for answer in reader.read(one) for row in answer.rows]
 
 
@@ -72,8 +76,8 @@ def test_an_open_window_that_does_not_fit_a_page_is_cut_where_it_was_made() -> N
     # And the window was cut at the moment of its making
     assert bounds(api)[:3] == [
         (None, None),
-        (None, "2026-06-01T12:00:00+00:00"),
         ("2026-06-01T12:00:00+00:00", None),
+        (None, "2026-06-01T12:00:00+00:00"),
     ]
 
 
@@ -147,6 +151,47 @@ def test_every_meeting_is_in_one_of_the_windows_that_time_is_cut_into(
     assert [one.start for one in cut] == [None, *(one.end for one in cut[:-1])]
     assert cut[-1].end is None
     assert set(found) == set(api.meetings)
+
+
+def spread_evenly(chance: Random) -> list[int]:
+    return [chance.randrange(1000 * 86_400) for _ in range(chance.randrange(300, 2000))]
+
+
+def in_bursts(chance: Random) -> list[int]:
+    found: list[int] = []
+    for _ in range(chance.randrange(1, 25)):
+        begin, meetings = chance.randrange(1000 * 86_400), chance.randrange(2, 300)
+        # Windows are cut by the second, so a second must not hold a large part of a page.
+        length = chance.choice([meetings // 15 + 1, 90, 3600])
+        found += [
+            begin + chance.randrange(max(length, meetings // 15 + 1)) for _ in range(meetings)
+        ]
+    return found
+
+
+def on_working_days(chance: Random) -> list[int]:
+    days = [day * 86_400 for day in range(700) if day % 7 < 5]
+    return [chance.choice(days) + 900 * chance.randrange(32) for _ in range(1500)]
+
+
+@pytest.mark.parametrize("order", ["newest first", "oldest first"])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("spread", [spread_evenly, in_bursts, on_working_days])
+def test_a_first_sync_takes_two_requests_a_hundred_meetings_however_they_are_spread(
+    spread: Callable[[Random], list[int]], seed: int, order: str
+) -> None:
+    # Given meetings of the last years, in the order of time
+    api = FakeClose(page_size=100)
+    for seconds in sorted(spread(Random(seed))):
+        api.insert(at(seconds=-seconds))
+    sign = -1 if order == "newest first" else 1
+    api.shuffle = lambda id: sign * parse(api.meetings[id]["date_created"]).timestamp()
+    # When they are read as a first sync does
+    reader = WindowReader(MeetingList(api))
+    found = read_with(reader, *reader.cut_everything(at(), 24))
+    # Then that took no more requests than the probes, the windows and two a hundred meetings
+    assert set(found) == set(api.meetings)
+    assert len(api.asked) <= 2.2 * len(api.meetings) / 100 + 45
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 from source_meetings import timestamps
 from source_meetings.providers.close.density import ROWS_AIMED_AT, Density, whole_seconds
-from source_meetings.providers.close.list_pages import MeetingList, unreadable
+from source_meetings.providers.close.list_pages import MeetingList, Page, unreadable
 from source_meetings.sync.reading import Answer, State, UnusableState
 
 _SECOND = timedelta(seconds=1)
@@ -61,9 +61,12 @@ class WindowReader:
     def __init__(self, meetings: MeetingList) -> None:
         self._list = meetings
         self._density = Density()
+        self._newest_first = True  # observed, but not documented
 
     def read(self, window: Window) -> Iterator[Answer]:
-        """Yield answers which together hold every meeting of a window.
+        """Yield answers which together hold every meeting of a window, the latest ones first.
+
+        (They begin with the earliest ones if that is how Close lists them.)
 
         Raises FiltersIgnored when Close answers with meetings from outside a window, and
         Untrustworthy when more than one page of meetings shares a second and the pages do not fit
@@ -82,31 +85,54 @@ class WindowReader:
             yield page.answer
             return
         cut = _cut_of_open(start, end, now)
-        yield from self._read(start, cut, now)
         yield from self._read(cut, end, now)
+        yield from self._read(start, cut, now)
 
     def _read_bounded(self, start: datetime, end: datetime) -> Iterator[Answer]:
-        density = self._density
+        """Read what fits one page at one end of the window, then the same of what is left.
+
+        Two requests read a hundred meetings, however they are spread: the first shows those at one
+        end, and so how wide a window of its own must be that holds them. Where the density is
+        known, one request is enough for seventy.
+        """
         while start < end:
-            length = min(end - start, density.width(end - start))
-            page = self._list.page(start, start + length)
-            while page.more and length > _SECOND:
-                estimate = _estimate(page.moments, length, self._list.page_size)
-                density = density.after(estimate, length)
-                shrunk = length * (ROWS_AIMED_AT / estimate)
-                length = max(whole_seconds(min(shrunk, length / 2)), whole_seconds(length / 16))
-                page = self._list.page(start, start + length)
+            from_end = self._newest_first
+            length = self._density.width(end - start)
+            low, high = (end - length, end) if from_end else (start, start + length)
+            page, requests = self._list.page(low, high), 1
+            while page.more and high - low > _SECOND and self._newest_first == from_end:
+                cut = _cut(page, low, high, from_end, sample=requests > 1)
+                low, high = (cut, high) if from_end else (low, cut)
+                self._note_full(page)
+                page, requests = self._list.page(low, high), requests + 1
             if not page.more:
                 yield page.answer
+            elif high - low > _SECOND:
+                continue  # from the other end
             elif len(page.moments) < len(page.rows):
                 raise unreadable(
                     "the meetings of one second fill more than a page, and not all of them say in "
                     "date_created that they are of it"
                 )
             else:
-                yield from self._list.skip_through(start, start + length, page)
-            self._density = density = density.after(len(page.rows), length)
-            start += length
+                yield from self._list.skip_through(low, high, page)
+            self._note_read(len(page.rows), high - low, requests, guess=length < end - start)
+            start, end = (start, low) if from_end else (high, end)
+
+    def _note_full(self, page: Page) -> None:
+        """Learn from a full page which end of a window it shows, and how dense it is beyond."""
+        oldest_first = sorted(page.moments)
+        if oldest_first == page.moments and oldest_first[:1] < oldest_first[-1:]:
+            self._newest_first = False
+        if oldest_first:
+            near = oldest_first if self._newest_first else oldest_first[::-1]
+            self._density = self._density.beside(near)
+
+    def _note_read(self, rows: int, length: timedelta, requests: int, guess: bool) -> None:
+        if requests == 1:
+            self._density = self._density.after(rows, length)
+        if requests > 1 or guess:
+            self._density = self._density.after_guess(rows, requests)
 
     # -- cutting ----------------------------------------------------------------------------------
 
@@ -157,11 +183,19 @@ def _cut_of_open(start: datetime | None, end: datetime | None, now: datetime) ->
     return cut
 
 
-def _estimate(moments: list[datetime], length: timedelta, page_size: int) -> float:
-    """Guess how many rows a window holds whose first page is full.
+def _cut(page: Page, low: datetime, high: datetime, from_end: bool, sample: bool) -> datetime:
+    """Return where to cut a window, so that its end, or its beginning, fits one page.
 
-    If the rows are those at one end of the window (the order is not documented), they tell how
-    dense it is; in any case there are more than a page.
+    A full page in the order of time shows all meetings there, but for those of its last second.
+    The meetings of any other page are a ``sample``: half of them tell where half of all are. So are
+    those of a part that should have fitted.
     """
-    span = max(moments) - min(moments) if moments else length
-    return max(1.5 * page_size, page_size * (length / max(span, _SECOND)))
+    by_time = sorted(page.moments, reverse=from_end)
+    if not by_time:
+        cut = low + (high - low) / 2
+    elif sample or by_time != page.moments:
+        cut = by_time[len(by_time) // 2]
+    else:
+        cut = by_time[-1]
+    cut = cut.replace(microsecond=0) + (_SECOND if from_end else timedelta())
+    return min(max(cut, low + _SECOND), high - _SECOND)
