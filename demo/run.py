@@ -259,16 +259,16 @@ def demonstrate(name: str, box: Sandbox, cache: ab.DuckDBCache) -> bool:
 
 MODELS = """
 SELECT 'meetings' AS model, count(*) AS rows, count(DISTINCT provider) AS providers
-FROM unified.meetings
+FROM unified_meetings.meetings
 UNION ALL
-SELECT 'meeting_attendees', count(*), count(DISTINCT provider) FROM unified.meeting_attendees
+SELECT 'meeting_attendees', count(*), count(DISTINCT provider) FROM unified_meetings.meeting_attendees
 """
 # Three of each provider, from Monday to Sunday
 NEXT_WEEK = """
-WITH people AS (SELECT meeting_key, count(*) AS people FROM unified.meeting_attendees GROUP BY ALL)
+WITH people AS (SELECT meeting_key, count(*) AS people FROM unified_meetings.meeting_attendees GROUP BY ALL)
 SELECT provider, starts_at, title, status, coalesce(people, 0) AS people,
     count(*) OVER (PARTITION BY provider) AS "in all"
-FROM unified.meetings LEFT JOIN people USING (meeting_key)
+FROM unified_meetings.meetings LEFT JOIN people USING (meeting_key)
 WHERE date_trunc('week', starts_at) = date_trunc('week', now() AT TIME ZONE 'UTC') + INTERVAL 7 DAY
     AND NOT is_deleted
 QUALIFY row_number() OVER (PARTITION BY provider ORDER BY starts_at, meeting_key) <= 3
@@ -283,7 +283,7 @@ SELECT provider, count(*) AS people,
     count(*) FILTER (response = 'attended') AS attended,
     count(*) FILTER (response = 'no_show') AS "no-show",
     count(*) FILTER (response = 'unknown') AS unknown
-FROM unified.meeting_attendees
+FROM unified_meetings.meeting_attendees
 GROUP BY provider
 ORDER BY provider
 """
@@ -351,7 +351,7 @@ def main() -> int:
         return 1
     console.print("The tables are yours to query (the sandbox has stopped, the file stays):\n")
     query = (
-        "SELECT provider, title, starts_at, status FROM unified.meetings ORDER BY updated_at DESC"
+        "SELECT provider, title, starts_at, status FROM unified_meetings.meetings ORDER BY updated_at DESC"
     )
     code = f"c = duckdb.connect('.demo/{DATABASE.name}'); c.sql('{query} LIMIT 5').show()"
     command = f'  .demo/pyairbyte/bin/python -c "import duckdb; {code}"\n'

@@ -2,8 +2,9 @@
 
 PyAirbyte fills DuckDB and PostgreSQL (a real server), and PostgreSQL is filled once more as by a
 destination that keeps the names and types of the schemas. dbt and the clients come from `make
-clients`, dbt for BigQuery and Snowflake from `make warehouses`, PostgreSQL from Debian's package
-`postgresql`. Without them these tests are skipped; with REQUIRE_ALL=1 they fail.
+clients`, dbt for BigQuery and Snowflake from `make warehouses`, the oldest dbt that the package
+supports from `make oldest-dbt`, PostgreSQL from Debian's package `postgresql`. Without them these
+tests are skipped; with REQUIRE_ALL=1 they fail.
 """
 
 from __future__ import annotations
@@ -11,16 +12,20 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
+import shlex
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from integration_tests import unified
 from integration_tests.unified import Accounts
@@ -29,10 +34,14 @@ from source_meetings.source import SourceMeetings
 from unit_tests.harness import catalog, read
 
 CHECKOUT = Path(__file__).parent.parent
+PACKAGE = CHECKOUT / "dbt"
 CLIENTS = CHECKOUT / ".venv-clients" / "bin"
+OLDEST = CHECKOUT / ".venv-oldest-dbt" / "bin"
 COMPILERS = CHECKOUT / ".venv-warehouses" / "bin"
 CONNECTOR = Path(sys.executable).parent / "source-meetings"
 WAREHOUSE = Path(__file__).parent / "warehouse.py"
+
+MARTS = "unified_meetings"  # the schema of the tables
 
 Json = dict[str, Any]
 
@@ -55,17 +64,24 @@ def clients() -> None:
 class Warehouse:
     """A process of the clients and the warehouse that `variables` lead it to.
 
-    `sync` reads the accounts into the schema `raw`; dbt makes its models in `unified`.
+    `sync` reads the accounts into the schema `raw`; dbt makes its models in schemas whose names
+    begin with `unified`. `environment` is the one with Python and dbt.
     """
 
     kind = "duckdb"
 
-    def __init__(self, folder: Path, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        variables: Mapping[str, str] | None = None,
+        environment: Path = CLIENTS,
+    ) -> None:
+        self.folder = folder
         self._log = folder / "log"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [CLIENTS / "python", WAREHOUSE],
-                cwd=CHECKOUT / "dbt",
+                [environment / "python", WAREHOUSE],
+                cwd=PACKAGE,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -113,16 +129,21 @@ class Warehouse:
         """Run dbt with the variables of the package; its messages."""
         variables = {"meetings_schema": "raw", "meetings_look_back_hours": 0, **variables}
         options = ["--target", self.kind, "--vars", json.dumps(variables)]
-        done = self.ask("dbt", [*arguments, *options])
+        return self.run([*arguments, *options], succeeds=succeeds)
+
+    def run(self, arguments: Sequence[str], succeeds: bool = True) -> str:
+        """Run dbt with these arguments alone; its messages."""
+        done = self.ask("dbt", arguments)
         messages: str = done["messages"]
         assert done["success"] is succeeds, messages[-5000:]
-        assert "eprecat" not in messages, messages[-5000:]
+        warnings = messages.replace("This version of dbt is deprecated", "")  # which 1.8 says
+        assert "eprecat" not in warnings, messages[-5000:]
         return messages
 
     def models(self) -> tuple[dict[unified.Key, Json], dict[unified.Key, list[Json]]]:
         """The rows of both models, as `unified` has them."""
         meetings, attendees = self.sql(
-            "select * from unified.meetings", "select * from unified.meeting_attendees"
+            f"select * from {MARTS}.meetings", f"select * from {MARTS}.meeting_attendees"
         )
         keys: dict[str, unified.Key] = {}
         found: dict[unified.Key, Json] = {}
@@ -220,9 +241,17 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
 @pytest.fixture
 def duckdb(process: Warehouse) -> Warehouse:
     """An empty DuckDB."""
-    schemas = ("raw", "other", "unified")
-    process.sql(*(f"drop schema if exists {schema} cascade" for schema in schemas))
+    empty(process)
     return process
+
+
+def empty(warehouse: Warehouse) -> None:
+    (found,) = warehouse.sql(
+        "select distinct schema_name as name from information_schema.schemata where "
+        "catalog_name = current_database() and "
+        "(schema_name in ('raw', 'other') or schema_name like 'unified%')"
+    )
+    warehouse.sql(*(f"drop schema {schema['name']} cascade" for schema in found))
 
 
 @pytest.fixture
@@ -245,7 +274,8 @@ def assert_models_equal_truth(warehouse: Warehouse, accounts: Accounts) -> None:
     for provider, account in accounts.items():
         for id in account.tombstones() & {id for _, _, id in meetings}:
             row = meetings.pop((provider, "", id))
-            assert row["is_deleted"] and row["status"] == "unknown" and row["title"] is None
+            assert row["is_deleted"] and row["status"] == row["outcome"] == "unknown"
+            assert row["title"] is None and row["is_past"] is None
     expected = unified.meetings(accounts)
     assert meetings.keys() == expected.keys()
     for key, row in expected.items():
@@ -311,11 +341,11 @@ def test_absent_tables_and_columns_are_empty_and_null(duckdb):
             "7, 'Demo', timestamptz '2026-06-30 23:30:00-07:00', 'booked', timestamp '2026-06-01'"
         )
     )
-    # When dbt makes the models
+    # When dbt makes the models, and runs its own tests
     duckdb.dbt("build")
     # Then there is that meeting, in UTC, and null where nothing is known
     ((meeting,), attendees) = duckdb.sql(
-        "select * from unified.meetings", "select * from unified.meeting_attendees"
+        f"select * from {MARTS}.meetings", f"select * from {MARTS}.meeting_attendees"
     )
     known = {name: value for name, value in meeting.items() if value is not None}
     assert attendees == []
@@ -327,6 +357,8 @@ def test_absent_tables_and_columns_are_empty_and_null(duckdb):
         "title": "Demo",
         "status": "scheduled",
         "status_raw": "booked",
+        "outcome": "unknown",
+        "is_past": True,
         "starts_at": "2026-07-01 06:30:00",
         "is_deleted": False,
         "extracted_at": "2026-06-01 00:00:00",
@@ -334,8 +366,28 @@ def test_absent_tables_and_columns_are_empty_and_null(duckdb):
     # And its freshness can be asked for: it is too old by far
     freshness = duckdb.dbt("source", "freshness", "--select", "source:salesloft", succeeds=False)
     assert "ERROR STALE freshness of salesloft.salesloft_meetings" in freshness
-    # And the documentation builds
+    # And the documentation describes every column that there is, and no other
     duckdb.dbt("docs", "generate")
+    manifest, catalog = (
+        json.loads((duckdb.folder / "target" / f"{name}.json").read_text())
+        for name in ("manifest", "catalog")
+    )
+    models = {id: node for id, node in manifest["nodes"].items() if id.startswith("model.")}
+    assert len(models) == len(list((PACKAGE / "models").rglob("*.sql")))
+    for id, node in models.items():
+        described = [name for name, column in node["columns"].items() if column["description"]]
+        assert described == list(catalog["nodes"][id]["columns"]), id
+    # And the key of every model, which is its first column, is tested
+    tested = {
+        (node["attached_node"], node["column_name"], node["test_metadata"]["name"])
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "test"
+    }
+    keys = {(id, next(iter(node["columns"]))) for id, node in models.items()}
+    assert {(*key, test) for key in keys for test in ("unique", "not_null")} <= tested
+    # And both tables have a contract
+    contracts = {node["alias"] for node in models.values() if node["contract"]["enforced"]}
+    assert contracts == {"meetings", "meeting_attendees"}
 
 
 @pytest.mark.parametrize(
@@ -345,7 +397,10 @@ def test_absent_tables_and_columns_are_empty_and_null(duckdb):
             {"meetings_schema": "elsewhere"},
             "there is no raw table. Set the variable meetings_schema",
         ),
-        ({"meetings_providers": ["salesforce"]}, "meetings_providers names 'salesforce'"),
+        (
+            {f"using_{provider}": False for provider in ACCOUNTS},
+            "the variables using_... switch every provider off",
+        ),
     ],
 )
 def test_a_wrong_variable_is_named_instead_of_making_empty_models(duckdb, variables, words):
@@ -371,12 +426,36 @@ def test_an_incremental_run_takes_what_was_extracted_since_less_the_look_back(du
         "'2026-06-10 10:30:00' where id = 1",
         "delete from raw.salesloft_meetings where id = 2",
     )
-    titles = "select title from unified.meetings"
+    titles = f"select title from {MARTS}.meetings"
     # Then a look-back of one hour does not reach it, and one of two does; what is gone is gone
     duckdb.dbt("run", meetings_look_back_hours=1)
     assert duckdb.sql(titles) == [[{"title": "One"}]]
     duckdb.dbt("run", meetings_look_back_hours=2)
     assert duckdb.sql(titles) == [[{"title": "Late"}]]
+
+
+def test_a_meeting_is_past_once_it_has_ended_though_nothing_was_extracted_since(duckdb):
+    # Given a meeting that is over and one to come, of which the models have an older view
+    duckdb.sql(
+        salesloft(
+            "1, 'Over', timestamp '2026-06-01', 'booked', timestamp '2026-05-10'",
+            "2, 'To come', timestamp '2999-06-01', 'booked', timestamp '2026-06-10'",
+        )
+    )
+    duckdb.dbt("run")
+    past = f"select title, is_past, outcome from {MARTS}.meetings order by title"
+    made = duckdb.sql(past)
+    duckdb.sql(f"update {MARTS}.meetings set is_past = false")
+    # When dbt goes on, without a new row
+    duckdb.dbt("run")
+    # Then the first is past again, which says nothing of its outcome
+    assert duckdb.sql(past) == made
+    assert made == [
+        [
+            {"title": "Over", "is_past": True, "outcome": "unknown"},
+            {"title": "To come", "is_past": False, "outcome": "unknown"},
+        ]
+    ]
 
 
 def test_accounts_of_several_schemas_are_told_apart_by_connection(duckdb):
@@ -389,7 +468,7 @@ def test_accounts_of_several_schemas_are_told_apart_by_connection(duckdb):
     duckdb.dbt("build", meetings_connections=[here, there])
     # Then both meetings are there, each with its connection and a key of its own
     (rows,) = duckdb.sql(
-        "select connection, title from unified.meetings order by connection, meeting_key"
+        f"select connection, title from {MARTS}.meetings order by connection, meeting_key"
     )
     assert rows == [
         {"connection": "here", "title": "Here"},
@@ -409,14 +488,182 @@ def test_clock_times_without_an_offset_are_read_in_the_zone_of_the_location(duck
     # When dbt is told the zone of the location
     duckdb.dbt("run", highlevel_time_zone="America/Los_Angeles")
     # Then the former is that point in time, and the latter is as it was
-    (rows,) = duckdb.sql("select provider, starts_at from unified.meetings order by provider")
+    (rows,) = duckdb.sql(f"select provider, starts_at from {MARTS}.meetings order by provider")
     assert rows == [
         {"provider": "highlevel", "starts_at": "2026-07-01 06:30:00"},
         {"provider": "salesloft", "starts_at": "2026-06-30 23:30:00"},
     ]
     # And a provider that is switched off has no rows any more
-    duckdb.dbt("run", meetings_providers=["highlevel"])
-    assert duckdb.sql("select provider from unified.meetings") == [[{"provider": "highlevel"}]]
+    duckdb.dbt("run", using_salesloft=False)
+    assert duckdb.sql(f"select provider from {MARTS}.meetings") == [[{"provider": "highlevel"}]]
+
+
+# -- the README's commands, in a project that has models of the same names -------------------------
+
+README = (PACKAGE / "README.md").read_text()
+OWN_MODELS = {
+    "meetings": "select 'ours' as room",
+    "meeting_attendees": "select 'ours' as room from {{ ref('meetings') }}",
+    "stg_close__meetings": "select 'ours' as room",
+}
+# The streams that the README's variables leave on, and one that they switch off, which is stale
+RAW_TABLES = """
+create schema airbyte_raw;
+create table airbyte_raw.salesloft_meetings as
+    select 1 as id, 'Kickoff' as title, 'booked' as status, now() as _airbyte_extracted_at;
+create table airbyte_raw.close_meetings as
+    select 'acti_1' as id, 'Demo' as title, 'completed' as status, 'outcome_1' as outcome_id,
+        now() as _airbyte_extracted_at;
+create table airbyte_raw.close_outcomes as
+    select 'outcome_1' as id, 'No show' as name, now() as _airbyte_extracted_at;
+create table airbyte_raw.close_meeting_transcripts as
+    select 'acti_1' as id, json '[{}]' as transcripts,
+        timestamp '2020-01-01' as _airbyte_extracted_at
+"""
+
+
+def section(heading: str) -> str:
+    """What the README has below a heading of the second level."""
+    return README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str) -> list[list[str]]:
+    """The dbt commands of a text, each as its arguments."""
+    lines = [line for block in blocks(text, "sh") for line in block.splitlines()]
+    lines += re.findall(r"`(dbt [a-z][^`]*)`", text)
+    found = [shlex.split(line, comments=True) for line in lines]
+    return [line[1:] for line in found if line[:1] == ["dbt"]]
+
+
+def git(folder: Path, *arguments: str) -> None:
+    author = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    done = subprocess.run(["git", *author, *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def repository(folder: Path, tag: str) -> None:
+    """A repository with the package in the folder `dbt`, as it is here, under that tag."""
+    skip = shutil.ignore_patterns("target", "logs", "dbt_packages", "*.duckdb", ".user.yml")
+    shutil.copytree(PACKAGE, folder / "dbt", ignore=skip)
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--no-verify", "--message=The package")
+    git(folder, "tag", tag)
+
+
+def test_every_command_of_the_readme_is_run_below():
+    # Given the commands that the tests below run
+    run = [*commands(section("Install")), *commands(section("Try it"))]
+    # Then the README has no other; in a sentence one may be shortened, as in `dbt build`
+    assert [
+        one for one in commands(README) if one not in [known[: len(one)] for known in run]
+    ] == []
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param(CLIENTS, id="newest"),
+        pytest.param(OLDEST, id="oldest", marks=pytest.mark.xdist_group("oldest")),
+    ],
+)
+def test_the_readme_s_commands_run_in_a_project_with_models_of_the_same_names(
+    environment, tmp_path
+):
+    if not (environment / "dbt").exists():
+        missing("the oldest dbt is not installed: make oldest-dbt")
+    # Given the README's packages.yml and variables in a project with models of its own
+    install = section("Install")
+    packages, variables = blocks(install, "yaml")
+    (package,) = yaml.safe_load(packages)["packages"]
+    project = tmp_path / "project"
+    (project / "models").mkdir(parents=True)
+    (project / "packages.yml").write_text(packages)
+    (project / "profiles.yml").write_text((PACKAGE / "profiles.yml").read_text())
+    header = "name: shop\nprofile: meetings\nversion: '1.0'\n"
+    (project / "dbt_project.yml").write_text(header + variables)
+    for name, select in OWN_MODELS.items():
+        (project / "models" / f"{name}.sql").write_text(select)
+    # And the package in the repository that packages.yml names
+    remote = tmp_path / "remote"
+    repository(remote, tag=package["revision"])
+    instead = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.file://{remote}.insteadOf",
+        "GIT_CONFIG_VALUE_0": package["git"],
+    }
+    # When every command of the README is run, in its order
+    with Warehouse(tmp_path, instead, environment) as warehouse:
+        warehouse.sql(*RAW_TABLES.split(";"))
+        places = ["--project-dir", str(project), "--profiles-dir", str(project)]
+        for arguments in commands(install):
+            warehouse.run([*arguments, *places])
+        # And the project's own models are made
+        warehouse.run(["run", "--select", "package:shop", *places])
+        # Then each has its own tables
+        theirs, made, staged = warehouse.sql(
+            "select * from unified.meetings",
+            f"select provider, title, outcome, outcome_name, has_transcript from {MARTS}.meetings "
+            "order by provider",
+            "select id from unified_meetings_staging.stg_meetings__close_meetings",
+        )
+        assert theirs == [{"room": "ours"}]
+        assert made == [
+            {
+                "provider": "close",
+                "title": "Demo",
+                "outcome": "no_show",
+                "outcome_name": "No show",
+                "has_transcript": None,  # the stream is switched off
+            },
+            {
+                "provider": "salesloft",
+                "title": "Kickoff",
+                "outcome": "unknown",
+                "outcome_name": None,
+                "has_transcript": None,
+            },
+        ]
+        assert staged == [{"id": "acti_1"}]
+
+
+def test_the_readme_s_trial_runs_in_the_folder_of_the_package(process):
+    # Given raw tables where the README's command looks for them
+    process.sql("create table main.salesloft_meetings as select 1 as id, 'Demo' as title")
+    # When it is run
+    for arguments in commands(section("Try it")):
+        process.run(arguments)
+    # Then the table is there
+    assert process.sql(f"select title from {MARTS}.meetings") == [[{"title": "Demo"}]]
+    process.sql("drop table main.salesloft_meetings")
+
+
+def test_every_example_query_runs_on_the_models(duckdb):
+    # Given models of a meeting to come and one that is over
+    duckdb.sql(
+        salesloft(
+            "1, 'Over', now() - interval 2 day, 'booked', timestamp '2026-06-10'",
+            "2, 'To come', now() + interval 2 day, 'booked', timestamp '2026-06-10'",
+        )
+    )
+    duckdb.dbt("run")
+    # When the example queries are compiled and run
+    duckdb.dbt("compile", "--select", "resource_type:analysis")
+    folder = duckdb.folder / "target" / "compiled" / "meetings" / "analyses"
+    queries = {file.stem: file.read_text() for file in sorted(folder.glob("*.sql"))}
+    rows = dict(zip(queries, duckdb.sql(*queries.values())))
+    # Then they tell them apart
+    assert {name: len(found) for name, found in rows.items()} == {
+        "next_week": 1,
+        "outcomes_by_owner": 1,
+        "past_without_outcome": 1,
+    }
+    assert rows["next_week"][0]["title"] == "To come"
+    assert rows["past_without_outcome"][0]["without_outcome"] == 1
 
 
 # -- warehouses that are only compiled for --------------------------------------------------------
@@ -446,13 +693,17 @@ def test_the_models_compile_to_the_warehouse_s_sql(kind, process, tmp_path):
             *("--profiles-dir", tmp_path, "--target-path", tmp_path, "--log-path", tmp_path),
             *("--vars", json.dumps(variables)),
         ],
-        cwd=CHECKOUT / "dbt",
+        cwd=PACKAGE,
         env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
         capture_output=True,
         text=True,
     )
     # Then it does, and what comes of every model is SQL of that warehouse
     assert done.returncode == 0, done.stdout[-4000:]
-    models = list((tmp_path / "compiled" / "meetings" / "models").glob("*/*.sql"))
-    assert len(models) == len(list((CHECKOUT / "dbt" / "models").glob("*/*.sql")))
+    compiled = tmp_path / "compiled" / "meetings"
+    models = [
+        compiled / path.relative_to(PACKAGE)
+        for folder in ("models", "analyses")
+        for path in (PACKAGE / folder).rglob("*.sql")
+    ]
     assert {process.ask("parse", kind, str(file)) for file in models} == {1}

@@ -7,6 +7,7 @@ A row of `meetings` by (provider, calendar of ExpoPlatform, provider's id); one 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from sandbox.accounts import Account
@@ -20,8 +21,11 @@ COLUMNS = [
     "description",
     "status",
     "status_raw",
+    "outcome",
+    "outcome_name",
     "starts_at",
     "ends_at",
+    "is_past",
     "duration_seconds",
     "is_all_day",
     "location",
@@ -36,7 +40,6 @@ COLUMNS = [
     "ical_uid",
     "is_recurring",
     "recurring_meeting_id",
-    "outcome",
     "has_transcript",
     "transcript_summary",
     "created_at",
@@ -49,10 +52,17 @@ COLUMNS = [
 def meetings(accounts: Accounts) -> dict[Key, Json]:
     empty = {**dict.fromkeys(COLUMNS), "is_deleted": False}
     return {
-        (name, meeting.event, meeting.id): {**empty, **meeting.row}
+        (name, meeting.event, meeting.id): {**empty, **meeting.row, "is_past": is_past(meeting.row)}
         for name, account in accounts.items()
         for meeting in account.unified()
     }
+
+
+def is_past(row: Json) -> bool | None:
+    """Whether a meeting has ended by the clock of this machine, which is that of the warehouse."""
+    last = row.get("ends_at") or row.get("starts_at")
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    return datetime.fromisoformat(last) < now if last else None
 
 
 def attendees(accounts: Accounts) -> dict[Key, list[Json]]:

@@ -25,7 +25,8 @@ FILES = {
     "integration_tests/*/configured_catalog.json": r"(\w+)/configured_catalog",
     "integration_tests/*/sample_state.json": r"(\w+)/sample_state",
     "integration_tests/*/abnormal_state.json": r"(\w+)/abnormal_state",
-    "dbt/models/staging/*.sql": r"/stg_([a-z]+)__",
+    "dbt/models/staging/*/*.sql": r"/stg_meetings__([a-z]+)_",
+    "dbt/models/staging/*/_*__sources.yml": r"/_([a-z]+)__sources",
 }
 TABLE = r".*\n\|[-:| ]+\n((?:\|.*\n)+)"
 DEEPER = r"\n((?:    .*\n|\n)+)"
@@ -44,13 +45,11 @@ LISTS = [
     ("metadata.yaml", "suggestedStreams", r"^  suggestedStreams:" + DEEPER, r"- (\w+)"),
     ("metadata.yaml", "externalDocumentationUrls", WHOLE, r"^ +- title: (\w+)"),
     ("dbt/README.md", "the flowchart", r"subgraph raw.*" + DEEPER, r"^ +([a-z]+_\w+)$"),
-    ("dbt/dbt_project.yml", "meetings_providers", r"meetings_providers: \[(.*)\]", r"\w+"),
-    ("dbt/macros/raw.sql", "check_providers", r"provider not in \[(.*)\]", r"\w+"),
-    ("dbt/models/marts/marts.yml", "values of provider", r"values: \[(\w*close\w*.*)\]", r"\w+"),
-    ("dbt/models/staging/sources.yml", "sources", WHOLE, r"^  - name: (\w+)"),
+    ("dbt/dbt_project.yml", "using_…", WHOLE, r"^  using_(\w+):"),
+    ("dbt/macros/values.sql", "provider", r"'provider': \[(.*)\]", r"\w+"),
     *(
         (f"dbt/models/intermediate/{model}.sql", "provider", WHOLE, r"'(\w+)' as provider")
-        for model in ("int_meetings", "int_meeting_attendees")
+        for model in ("int_meetings__meetings", "int_meetings__attendees")
     ),
     *(
         ("acceptance-test-config.yml", section, f"^  {section}:" + DEEPER, entry)

@@ -75,3 +75,27 @@ where seen.extracted_at is null
 delete from {{ this }} where {{ key }} not in (select {{ key }} from {{ relation }})
 {%- endif -%}
 {% endmacro %}
+
+
+{#- has_ended: whether a meeting is over by the clock; null if its times are not known. -#}
+{% macro has_ended(starts_at, ends_at) -%}
+coalesce({{ ends_at }}, {{ starts_at }}) < {{ meetings.now() }}
+{%- endmacro %}
+
+
+{#- mark_past: a post-hook. A meeting ends without its row being extracted again. -#}
+{% macro mark_past() %}
+{%- if meetings.goes_on() -%}
+update {{ this }} set is_past = true where not is_past and {{ meetings.has_ended('starts_at', 'ends_at') }}
+{%- endif -%}
+{% endmacro %}
+
+
+{#- is_any_of: whether the expression is one of the texts, whatever their case. -#}
+{% macro is_any_of(expression, texts) -%}
+{%- if texts -%}
+coalesce(lower(trim({{ expression }})) in ({% for text in texts %}'{{ text | lower | trim | replace("'", "''") }}'{{ ', ' if not loop.last }}{% endfor %}), false)
+{%- else -%}
+false
+{%- endif -%}
+{%- endmacro %}

@@ -2,12 +2,14 @@
 
 {#- stage: the select of a staging model, one row for each connection and key.
     provider, stream: the source and its table, as in models/staging/sources.yml.
+    name: of the column that the key becomes, see `key_of`.
     key: the columns of the primary key. cursor: the column whose greatest value is the latest row.
     columns: pairs of the provider's field name and a type of macros/types.sql. Names are made
     snake_case; a column that the table lacks is null. -#}
-{% macro stage(provider, stream, key, cursor, columns) %}
+{% macro stage(provider, stream, name, key, cursor, columns) %}
 {%- set selects = [] -%}
-{%- for found in meetings.raw_tables(provider, stream) -%}
+{%- set tables = meetings.raw_tables(provider, source(provider, stream)) if meetings.using(provider, stream) else [] -%}
+{%- for found in tables -%}
   {%- do selects.append(meetings.raw_select(found, columns)) -%}
 {%- endfor -%}
 with raw as (
@@ -38,9 +40,10 @@ ranked as (
 )
 
 select
+    {{ meetings.key_of(["'" ~ provider ~ "'", 'connection'] + key) }} as {{ name }},
     connection,
-    {%- for name, type in columns %}
-    {{ meetings.snake_case(name) }},
+    {%- for column, type in columns %}
+    {{ meetings.snake_case(column) }},
     {%- endfor %}
     extracted_at
 from ranked
@@ -48,13 +51,18 @@ where version = 1
 {%- endmacro %}
 
 
-{#- raw_tables: for each connection that has the stream's table: its name, the table and its columns
-    ({lower-case name: column}; none without introspection). Empty while dbt only parses. -#}
-{% macro raw_tables(provider, stream) %}
-{%- set declared = source(provider, stream) -%}{#- called at every parse, for the lineage -#}
+{#- using: whether the variables say that this stream is synced. -#}
+{% macro using(provider, stream) %}
+{{ return(var('using_' ~ provider) and var('using_' ~ stream)) }}
+{% endmacro %}
+
+
+{#- raw_tables: for each connection that has the declared table of the provider: its name, the table
+    and its columns ({lower-case name: column}; none without introspection). Empty while dbt only
+    parses. -#}
+{% macro raw_tables(provider, declared) %}
 {%- set found = [] -%}
-{%- do meetings.check_providers() -%}
-{%- if execute and provider in var('meetings_providers') -%}
+{%- if execute -%}
   {%- for connection in var('meetings_connections') -%}
     {%- if provider in connection.get('providers', [provider]) -%}
       {%- set wanted = declared.incorporate(path={
@@ -110,26 +118,25 @@ where version = 1
 {% endmacro %}
 
 
-{% macro check_providers() %}
-{%- for provider in var('meetings_providers') -%}
-  {%- if provider not in ['close', 'salesloft', 'highlevel', 'expoplatform'] -%}
-    {{ exceptions.raise_compiler_error("meetings: the variable meetings_providers names '" ~ provider
-       ~ "'; known are close, salesloft, highlevel and expoplatform.") }}
-  {%- endif -%}
-{%- endfor -%}
-{% endmacro %}
-
-
-{#- An empty table of meetings would hide a wrong schema: say so instead. -#}
+{#- require_raw_tables: an empty table of meetings would hide a wrong schema; fail instead. The tables
+    are taken from the graph, because a model that calls source() depends on it. -#}
 {% macro require_raw_tables(streams) %}
-{%- set found = [] -%}
-{%- set looked_for = [] -%}
-{%- for provider, stream in streams -%}
-  {%- do looked_for.append(source(provider, stream) | string) -%}
-  {%- do found.extend(meetings.raw_tables(provider, stream)) -%}
-{%- endfor -%}
-{%- if execute and not found -%}
-  {{ exceptions.raise_compiler_error("meetings: there is no raw table. Set the variable meetings_schema"
-     ~ " (and meetings_database) to where Airbyte writes. Looked for: " ~ looked_for | join(', ')) }}
+{%- if execute -%}
+  {%- set found = [] -%}
+  {%- set looked_for = [] -%}
+  {%- for declared in graph.sources.values() -%}
+    {%- if declared.package_name == 'meetings' and declared.name in streams -%}
+      {%- set table = api.Relation.create(
+            database=declared.database, schema=declared.schema, identifier=declared.identifier) -%}
+      {%- do looked_for.append(table | string) -%}
+      {%- do found.extend(meetings.raw_tables(declared.source_name, table)) -%}
+    {%- endif -%}
+  {%- endfor -%}
+  {%- if not looked_for -%}
+    {{ exceptions.raise_compiler_error("meetings: the variables using_... switch every provider off.") }}
+  {%- elif not found -%}
+    {{ exceptions.raise_compiler_error("meetings: there is no raw table. Set the variable meetings_schema"
+       ~ " (and meetings_database) to where Airbyte writes. Looked for: " ~ looked_for | join(', ')) }}
+  {%- endif -%}
 {%- endif -%}
 {% endmacro %}

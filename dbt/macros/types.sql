@@ -72,9 +72,15 @@
 {%- endif -%}
 {% endmacro %}
 
+{#- now: this moment. A macro of its own, so that unit tests can set it. -#}
+{% macro now() %}
+{{- meetings.as_type(dbt.current_timestamp(), 'moment') -}}
+{% endmacro %}
+
+
 {#- The zone in which HighLevel's times without an offset are written; all others are UTC. -#}
 {% macro zone() %}
-{{- return(var('highlevel_time_zone') if model.name.startswith('stg_highlevel__') else 'UTC') -}}
+{{- return(var('highlevel_time_zone') if model.name.startswith('stg_meetings__highlevel_') else 'UTC') -}}
 {% endmacro %}
 
 

@@ -196,8 +196,10 @@ class CloseAccount(Account):
         self.edit(
             ids[7], status="declined-by-org", conference_links=[], location="https://a.example"
         )
+        self.side.outcomes[2]["name"] = "No-Show"
         for number, outcome in enumerate(self.side.outcomes):
-            self.edit(ids[10 + number], outcome_id=outcome["id"])
+            self.edit(ids[10 + number], status="completed", outcome_id=outcome["id"])
+        self.edit(ids[13], status="canceled", outcome_id=self.side.outcomes[2]["id"])
 
     def change_awkward(self) -> None:
         ids = self.keys()
@@ -205,7 +207,7 @@ class CloseAccount(Account):
         self.edit(ids[6], attendees=[])  # the last one is taken out
         self.reschedule(ids[8], parse_time("2026-06-09T10:00:00Z"))
         self.delete(ids[9])
-        self.side.outcomes[1]["name"] = "Renamed"
+        self.side.outcomes[1]["name"] = "No show"
 
     def unified(self) -> Iterator[Meeting]:
         outcomes = {outcome["id"]: outcome["name"] for outcome in self.side.outcomes}
@@ -213,6 +215,7 @@ class CloseAccount(Account):
         for id, row in self.side.meetings.items():
             found = transcripts.get(id) if self._is_over(row) else None
             summary = (row.get("summary") or {}).get("text")
+            outcome = outcomes.get(row.get("outcome_id"), row.get("outcome_id"))
             links = first(row.get("conference_links")) or {}
             columns = {
                 "title": row["title"],
@@ -233,7 +236,8 @@ class CloseAccount(Account):
                 "provider_calendar_event_id": row.get("provider_calendar_event_id"),
                 "ical_uid": first(row.get("calendar_event_uids")),
                 "is_recurring": row["is_recurring"],
-                "outcome": outcomes.get(row.get("outcome_id"), row.get("outcome_id")),
+                "outcome": _outcome(row["status"], outcome),
+                "outcome_name": outcome,
                 "has_transcript": bool(found),
                 "transcript_summary": summary or (first(found) or {}).get("summary_text"),
                 "updated_at": moment(row["date_updated"]),
@@ -269,6 +273,15 @@ _ANSWERS = {
     "no": "declined",
     "maybe": "tentative",
 }
+
+
+def _outcome(status: str, name: str | None) -> str:
+    """What came of a meeting: a no-show is told by the name of the outcome that people chose."""
+    if _STATUSES[status] in ("cancelled", "declined"):
+        return "cancelled"
+    if (name or "").lower() in ("no show", "no-show"):
+        return "no_show"
+    return "held" if status == "completed" else "unknown"
 
 
 def _guest(email: str, status: str = "noreply") -> Row:

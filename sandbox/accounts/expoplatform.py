@@ -176,6 +176,7 @@ class ExpoPlatformAccount(Account):
         for (event, id), rows in meetings.items():
             columns = {
                 "status": _status(rows),
+                "outcome": _outcome(rows),
                 "status_raw": ", ".join(sorted({row["status"] for row in rows})),
                 "starts_at": moment(rows[0]["starts_at"]),
                 "calendar_id": event,
@@ -227,3 +228,10 @@ def _status(rows: list[Row]) -> str:
     if "unknown" in answers:
         return "unknown"
     return "cancelled" if "Cancelled" in statuses else "declined"
+
+
+def _outcome(rows: list[Row]) -> str:
+    """Of a meeting, which is held when it is so for one participant."""
+    if any(_ANSWERS.get(row["status"]) == "attended" for row in rows):
+        return "held"
+    return "cancelled" if _status(rows) in ("cancelled", "declined") else "unknown"

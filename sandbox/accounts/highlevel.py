@@ -137,6 +137,7 @@ class HighLevelAccount(Account):
                 "description": row.get("description") or row.get("notes"),
                 "status": _STATUSES.get(row["appointmentStatus"], "unknown"),
                 "status_raw": row["appointmentStatus"],
+                "outcome": _OUTCOMES.get(row["appointmentStatus"], "unknown"),
                 "starts_at": moment(row["startTime"]),
                 "ends_at": moment(row["endTime"]),
                 "duration_seconds": seconds(row, "startTime", "endTime"),
@@ -159,6 +160,12 @@ _STATUSES = {
     "confirmed": "scheduled",
     "showed": "completed",
     "completed": "completed",
+    "cancelled": "cancelled",
+    "noshow": "no_show",
+}
+_OUTCOMES = {
+    "showed": "held",
+    "completed": "held",
     "cancelled": "cancelled",
     "noshow": "no_show",
 }

@@ -141,14 +141,12 @@ class SalesloftAccount(Account):
 
     def unified(self) -> Iterator[Meeting]:
         for id, row in self.side.truth().items():
+            unmet = "cancelled" if row["canceled_at"] else "no_show" if row["no_show"] else None
             columns = {
                 "title": row["title"],
                 "description": row["description"],
-                "status": "cancelled"
-                if row["canceled_at"]
-                else "no_show"
-                if row["no_show"]
-                else _STATUSES.get(row["status"], "unknown"),
+                "status": unmet or _STATUSES.get(row["status"], "unknown"),
+                "outcome": unmet or "unknown",
                 "status_raw": row["status"],
                 "starts_at": moment(row["start_time"]),
                 "ends_at": moment(row["end_time"]),

@@ -1,4 +1,4 @@
-{{ meetings.stage('salesloft', 'salesloft_meetings', key=['id'], cursor='updated_at', columns=[
+{{ meetings.stage('salesloft', 'salesloft_meetings', name='meeting_key', key=['id'], cursor='updated_at', columns=[
     ('id', 'text'),
     ('title', 'text'),
     ('description', 'text'),

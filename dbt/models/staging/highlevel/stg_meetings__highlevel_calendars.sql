@@ -1,4 +1,4 @@
-{{ meetings.stage('highlevel', 'highlevel_calendars', key=['id'], cursor=none, columns=[
+{{ meetings.stage('highlevel', 'highlevel_calendars', name='calendar_key', key=['id'], cursor=none, columns=[
     ('id', 'text'),
     ('name', 'text'),
     ('groupId', 'text'),

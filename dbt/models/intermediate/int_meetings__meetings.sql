@@ -1,11 +1,11 @@
 -- Every provider's meetings with the same columns; what a provider cannot fill is null.
 {{ meetings.require_raw_tables([
-    ('close', 'close_meetings'),
-    ('close', 'close_meetings_by_calendar_event'),
-    ('salesloft', 'salesloft_meetings'),
-    ('highlevel', 'highlevel_calendar_events'),
-    ('highlevel', 'highlevel_appointments'),
-    ('expoplatform', 'expoplatform_meeting_participants'),
+    'close_meetings',
+    'close_meetings_by_calendar_event',
+    'salesloft_meetings',
+    'highlevel_calendar_events',
+    'highlevel_appointments',
+    'expoplatform_meeting_participants',
 ]) }}
 with close as (
     select
@@ -42,7 +42,10 @@ with close as (
         {{ meetings.json_text('calendar_event_uids', 0) }} as ical_uid,
         is_recurring,
         {{ meetings.null_of('text') }} as recurring_meeting_id,
-        outcome,
+        outcome_name,
+        -- People name the outcomes of their organization.
+        {{ meetings.is_any_of('outcome_name', var('close_no_show_outcomes')) }} as is_no_show,
+        false as is_held,
         -- no row: transcripts were not synced, or not for this meeting
         case when transcripts is not null then {{ meetings.json_get('transcripts', 0) }} is not null end as has_transcript,
         coalesce(
@@ -55,12 +58,12 @@ with close as (
         {{ meetings.null_of('moment') }} as cancelled_at,
         is_deleted,
         extracted_at
-    from {{ ref('int_close__meetings') }}
+    from {{ ref('meetings', 'int_meetings__close_meetings') }}
 ),
 
 salesloft as (
     select
-        {{ meetings.key_of(["'salesloft'", 'connection', 'id']) }} as meeting_key,
+        meeting_key,
         'salesloft' as provider,
         connection,
         id as provider_meeting_id,
@@ -90,7 +93,9 @@ salesloft as (
         i_cal_uid as ical_uid,
         recurring as is_recurring,
         {{ meetings.null_of('text') }} as recurring_meeting_id,
-        {{ meetings.null_of('text') }} as outcome,
+        {{ meetings.null_of('text') }} as outcome_name,
+        false as is_no_show,
+        false as is_held,
         {{ meetings.null_of('boolean') }} as has_transcript,
         {{ meetings.null_of('text') }} as transcript_summary,
         created_at,
@@ -98,7 +103,7 @@ salesloft as (
         canceled_at as cancelled_at,
         false as is_deleted,
         extracted_at
-    from {{ ref('stg_salesloft__meetings') }}
+    from {{ ref('meetings', 'stg_meetings__salesloft_meetings') }}
 ),
 
 highlevel as (
@@ -132,7 +137,9 @@ highlevel as (
         {{ meetings.null_of('text') }} as ical_uid,
         is_recurring,
         master_event_id as recurring_meeting_id,
-        {{ meetings.null_of('text') }} as outcome,
+        {{ meetings.null_of('text') }} as outcome_name,
+        false as is_no_show,
+        false as is_held,
         {{ meetings.null_of('boolean') }} as has_transcript,
         {{ meetings.null_of('text') }} as transcript_summary,
         date_added as created_at,
@@ -140,7 +147,7 @@ highlevel as (
         {{ meetings.null_of('moment') }} as cancelled_at,
         deleted as is_deleted,
         extracted_at
-    from {{ ref('int_highlevel__meetings') }}
+    from {{ ref('meetings', 'int_meetings__highlevel_meetings') }}
 ),
 
 expoplatform as (
@@ -177,7 +184,10 @@ expoplatform as (
         {{ meetings.null_of('text') }} as ical_uid,
         {{ meetings.null_of('boolean') }} as is_recurring,
         {{ meetings.null_of('text') }} as recurring_meeting_id,
-        {{ meetings.null_of('text') }} as outcome,
+        {{ meetings.null_of('text') }} as outcome_name,
+        false as is_no_show,
+        -- marked as held for one of them, whatever the others are
+        max(case when response = 'attended' then 1 else 0 end) = 1 as is_held,
         {{ meetings.null_of('boolean') }} as has_transcript,
         {{ meetings.null_of('text') }} as transcript_summary,
         min(created_at) as created_at,
@@ -185,14 +195,60 @@ expoplatform as (
         {{ meetings.null_of('moment') }} as cancelled_at,
         false as is_deleted,
         max(extracted_at) as extracted_at
-    from {{ ref('int_expoplatform__participants') }}
+    from {{ ref('meetings', 'int_meetings__expoplatform_participants') }}
     group by meeting_key, connection, event_id, meeting_id
+),
+
+everything as (
+    select * from close
+    union all
+    select * from salesloft
+    union all
+    select * from highlevel
+    union all
+    select * from expoplatform
 )
 
-select * from close
-union all
-select * from salesloft
-union all
-select * from highlevel
-union all
-select * from expoplatform
+select
+    meeting_key,
+    provider,
+    connection,
+    provider_meeting_id,
+    title,
+    description,
+    status,
+    status_raw,
+    -- What the provider says of it, whatever the clock says: most meetings in the past are of an
+    -- unknown outcome where a provider does not ask for one.
+    case
+        when status in ('cancelled', 'declined') then 'cancelled'
+        when status = 'no_show' or is_no_show then 'no_show'
+        when status = 'completed' or is_held then 'held'
+        else 'unknown'
+    end as outcome,
+    outcome_name,
+    starts_at,
+    ends_at,
+    {{ meetings.has_ended('starts_at', 'ends_at') }} as is_past,
+    duration_seconds,
+    is_all_day,
+    location,
+    conference_url,
+    owner_id,
+    owner_name,
+    account_id,
+    contact_id,
+    calendar_id,
+    calendar_provider,
+    provider_calendar_event_id,
+    ical_uid,
+    is_recurring,
+    recurring_meeting_id,
+    has_transcript,
+    transcript_summary,
+    created_at,
+    updated_at,
+    cancelled_at,
+    is_deleted,
+    extracted_at
+from everything

@@ -1,6 +1,7 @@
 -- ExpoPlatform documents no column of its export: those below are looked for in `raw` under the
 -- names that its other reports have, and null where they are not.
 select
+    participant_key,
     {{ meetings.key_of(["'expoplatform'", 'connection', 'event_id', 'meeting_id']) }} as meeting_key,
     connection,
     event_id,
@@ -28,4 +29,4 @@ select
     created_at,
     modified_at,
     extracted_at
-from {{ ref('stg_expoplatform__meeting_participants') }}
+from {{ ref('meetings', 'stg_meetings__expoplatform_meeting_participants') }}

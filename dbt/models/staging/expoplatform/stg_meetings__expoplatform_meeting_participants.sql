@@ -1,5 +1,5 @@
 {{ meetings.stage('expoplatform', 'expoplatform_meeting_participants',
-    key=['event_id', 'meeting_id', 'account_id'], cursor='modified_at', columns=[
+    name='participant_key', key=['event_id', 'meeting_id', 'account_id'], cursor='modified_at', columns=[
     ('event_id', 'text'),
     ('meeting_id', 'text'),
     ('account_id', 'text'),

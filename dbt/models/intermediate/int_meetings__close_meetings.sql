@@ -1,18 +1,18 @@
 with listed as (
-    select connection, id, title, note, status, starts_at, ends_at, duration, location,
+    select meeting_key, connection, id, title, note, status, starts_at, ends_at, duration, location,
         conference_links, user_id, user_name, lead_id, contact_id, provider_calendar_ids,
         provider_calendar_type, provider_calendar_event_id, calendar_event_uids, is_recurring,
         outcome_id, summary, attendees, date_created, date_updated, is_deleted, extracted_at,
         1 as preference
-    from {{ ref('stg_close__meetings') }}
+    from {{ ref('meetings', 'stg_meetings__close_meetings') }}
     union all
-    select connection, id, title, note, status, starts_at, ends_at, duration, location,
+    select meeting_key, connection, id, title, note, status, starts_at, ends_at, duration, location,
         conference_links, user_id, user_name, lead_id, contact_id, provider_calendar_ids,
         provider_calendar_type, provider_calendar_event_id, calendar_event_uids, is_recurring,
         outcome_id, summary, attendees, date_created, date_updated,
         {{ meetings.null_of('boolean') }} as is_deleted, extracted_at,
         2 as preference
-    from {{ ref('stg_close__meetings_by_calendar_event') }}
+    from {{ ref('meetings', 'stg_meetings__close_meetings_by_calendar_event') }}
 ),
 
 ranked as (
@@ -28,12 +28,12 @@ ranked as (
 outcomes_read as (
     -- A renamed or deleted outcome changes its meetings without their being extracted again.
     select connection, max(extracted_at) as extracted_at
-    from {{ ref('stg_close__outcomes') }}
+    from {{ ref('meetings', 'stg_meetings__close_outcomes') }}
     group by connection
 )
 
 select
-    {{ meetings.key_of(["'close'", 'ranked.connection', 'ranked.id']) }} as meeting_key,
+    ranked.meeting_key,
     ranked.connection,
     ranked.id,
     ranked.title,
@@ -53,7 +53,7 @@ select
     ranked.provider_calendar_event_id,
     ranked.calendar_event_uids,
     ranked.is_recurring,
-    coalesce(outcomes.name, ranked.outcome_id) as outcome,
+    coalesce(outcomes.name, ranked.outcome_id) as outcome_name,
     ranked.summary,
     transcripts.transcripts,
     ranked.attendees,
@@ -65,9 +65,9 @@ select
         'outcomes_read.extracted_at'
     ) }} as extracted_at
 from ranked
-left join {{ ref('stg_close__meeting_transcripts') }} as transcripts
+left join {{ ref('meetings', 'stg_meetings__close_meeting_transcripts') }} as transcripts
     on transcripts.connection = ranked.connection and transcripts.id = ranked.id
-left join {{ ref('stg_close__outcomes') }} as outcomes
+left join {{ ref('meetings', 'stg_meetings__close_outcomes') }} as outcomes
     on outcomes.connection = ranked.connection and outcomes.id = ranked.outcome_id
 left join outcomes_read
     on outcomes_read.connection = ranked.connection and ranked.outcome_id is not null

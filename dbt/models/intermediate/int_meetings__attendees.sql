@@ -24,15 +24,8 @@ with close as (
         place,
         extracted_at
     from (
-        {{ meetings.json_rows(ref('int_close__meetings'), 'attendees') }}
+        {{ meetings.json_rows(ref('meetings', 'int_meetings__close_meetings'), 'attendees') }}
     ) as attendees
-),
-
-salesloft_meetings as (
-    select
-        {{ meetings.key_of(["'salesloft'", 'connection', 'id']) }} as meeting_key,
-        meetings.*
-    from {{ ref('stg_salesloft__meetings') }} as meetings
 ),
 
 salesloft as (
@@ -56,7 +49,7 @@ salesloft as (
         place,
         extracted_at
     from (
-        {{ meetings.json_rows('salesloft_meetings', 'attendees') }}
+        {{ meetings.json_rows(ref('meetings', 'stg_meetings__salesloft_meetings'), 'attendees') }}
     ) as attendees
     union all
     select
@@ -74,7 +67,7 @@ salesloft as (
         place,
         extracted_at
     from (
-        {{ meetings.json_rows('salesloft_meetings', 'guests') }}
+        {{ meetings.json_rows(ref('meetings', 'stg_meetings__salesloft_meetings'), 'guests') }}
     ) as guests
     union all
     select
@@ -91,7 +84,7 @@ salesloft as (
         2 as preference,
         0 as place,
         extracted_at
-    from salesloft_meetings
+    from {{ ref('meetings', 'stg_meetings__salesloft_meetings') }}
     where recipient_email is not null
 ),
 
@@ -116,7 +109,7 @@ highlevel as (
         1 as preference,
         0 as place,
         extracted_at
-    from {{ ref('int_highlevel__meetings') }}
+    from {{ ref('meetings', 'int_meetings__highlevel_meetings') }}
     where contact_id is not null
     union all
     select
@@ -133,7 +126,7 @@ highlevel as (
         1 as preference,
         0 as place,
         extracted_at
-    from {{ ref('int_highlevel__meetings') }}
+    from {{ ref('meetings', 'int_meetings__highlevel_meetings') }}
     where assigned_user_id is not null
     union all
     select
@@ -151,7 +144,7 @@ highlevel as (
         place,
         extracted_at
     from (
-        {{ meetings.json_rows(ref('int_highlevel__meetings'), 'users') }}
+        {{ meetings.json_rows(ref('meetings', 'int_meetings__highlevel_meetings'), 'users') }}
     ) as users
 ),
 
@@ -171,7 +164,7 @@ expoplatform as (
         0 as place,
         -- that of the meeting: one changed row renews them all
         max(extracted_at) over (partition by meeting_key) as extracted_at
-    from {{ ref('int_expoplatform__participants') }}
+    from {{ ref('meetings', 'int_meetings__expoplatform_participants') }}
 ),
 
 everybody as (

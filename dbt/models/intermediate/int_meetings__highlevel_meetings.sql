@@ -1,9 +1,9 @@
 with listed as (
     select calendar_events.*, 1 as preference
-    from {{ ref('stg_highlevel__calendar_events') }} as calendar_events
+    from {{ ref('meetings', 'stg_meetings__highlevel_calendar_events') }} as calendar_events
     union all
     select appointments.*, 2 as preference
-    from {{ ref('stg_highlevel__appointments') }} as appointments
+    from {{ ref('meetings', 'stg_meetings__highlevel_appointments') }} as appointments
 ),
 
 ranked as (
@@ -18,7 +18,7 @@ ranked as (
 )
 
 select
-    {{ meetings.key_of(["'highlevel'", 'connection', 'id']) }} as meeting_key,
+    meeting_key,
     connection,
     id,
     title,

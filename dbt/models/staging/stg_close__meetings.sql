@@ -1,3 +1,0 @@
-{{ meetings.stage('close', 'close_meetings', key=['id'], cursor='date_updated', columns=meetings.close_meeting_columns() + [
-    ('is_deleted', 'boolean'),
-]) }}

@@ -1,1 +1,0 @@
-{{ meetings.stage('close', 'close_meetings_by_calendar_event', key=['id'], cursor='date_updated', columns=meetings.close_meeting_columns()) }}
