@@ -10,9 +10,10 @@ CLIENTS := .venv-clients/.installed
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 2)
 AIRFLOW := .venv-airflow/.installed
 WAREHOUSES := .venv-warehouses/.installed
+OLDEST_DBT := .venv-oldest-dbt/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients airflow warehouses demo image test unit lint format types sandbox requests memory soak clean
+.PHONY: help install clients airflow warehouses oldest-dbt demo image test unit lint format types sandbox requests memory soak clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -50,6 +51,15 @@ $(WAREHOUSES): integration_tests/warehouses.txt
 	@.venv-warehouses/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
 		--no-compile --no-deps -r integration_tests/warehouses.txt
 	@touch $(WAREHOUSES)
+
+$(OLDEST_DBT): integration_tests/oldest_dbt.txt
+	@echo "Installing the oldest dbt that is supported into .venv-oldest-dbt (once; half a minute) …"
+	@$(PYTHON) -m venv .venv-oldest-dbt
+	@.venv-oldest-dbt/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+		--no-compile --no-deps -r integration_tests/oldest_dbt.txt
+	@touch $(OLDEST_DBT)
+
+oldest-dbt: $(OLDEST_DBT) ## Install the oldest dbt that is supported, to test the package with it
 
 warehouses: $(WAREHOUSES) ## Install dbt for BigQuery and Snowflake, to compile the models
 
@@ -90,4 +100,4 @@ soak: $(INSTALLED) ## An hour of days with writes, faults and kills; SOAK="--day
 	@$(BIN)/python -m benchmarks.soak $(SOAK)
 
 clean: ## Remove all that make has made
-	@rm -rf $(VENV) .venv-clients .venv-airflow .venv-warehouses .demo dbt/target dbt/logs build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-clients .venv-airflow .venv-warehouses .venv-oldest-dbt .demo dbt/target dbt/logs build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -38,6 +38,9 @@ def test_one_version_is_named_everywhere():
         "Dockerfile": found(r"^LABEL io\.airbyte\.version=(\S+)", "Dockerfile"),
         "CHANGELOG.md": found(r"^## \[(\d\S*)\]", "CHANGELOG.md"),
         "docs/meetings.md": found(r"^\| (\d+\.\d+\.\d+) \|", "docs/meetings.md"),
+        "dbt/dbt_project.yml": found(r'^version: "(\S+)"', "dbt/dbt_project.yml"),
+        "dbt/CHANGELOG.md": found(r"^## \[(\d\S*)\]", "dbt/CHANGELOG.md"),
+        "dbt/README.md": found(r"^    revision: v(\S+)", "dbt/README.md"),
     }
     # Then it is the package's, from which setup.py takes it
     assert versions == dict.fromkeys(versions, __version__)
@@ -47,6 +50,7 @@ def test_one_release_date_is_named_everywhere():
     dates = {
         "CHANGELOG.md": found(r"^## \[\d\S*\] - (\S+)", "CHANGELOG.md"),
         "docs/meetings.md": found(r"^\| \d+\.\d+\.\d+ \| (\S+)", "docs/meetings.md"),
+        "dbt/CHANGELOG.md": found(r"^## \[\d\S*\] - (\S+)", "dbt/CHANGELOG.md"),
     }
     assert dates == dict.fromkeys(dates, METADATA["releaseDate"])
 
@@ -238,7 +242,7 @@ def test_the_icon_is_a_square_drawing_of_our_own():
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", *(f"docs/{one.name}" for one in (ROOT / "docs").glob("*.md"))]
+    "page", ["README.md", "dbt/README.md", *(f"docs/{one.name}" for one in (ROOT / "docs").glob("*.md"))]
 )
 def test_links_within_the_repository_lead_somewhere(page):
     # Given the links of a page that are no web addresses
