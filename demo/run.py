@@ -133,6 +133,7 @@ def short(id: str) -> str:
 
 NUMBERS = {"rows", "requests", "points", "time", "in DuckDB", "providers", "people", "in all"}
 NUMBERS |= {"accepted", "tentative", "declined", "open", "attended", "no-show", "unknown"}
+NUMBERS |= {"past", "held", "cancelled"}
 
 
 def table(*columns: str, title: str = "") -> Table:
@@ -261,11 +262,14 @@ MODELS = """
 SELECT 'meetings' AS model, count(*) AS rows, count(DISTINCT provider) AS providers
 FROM unified_meetings.meetings
 UNION ALL
-SELECT 'meeting_attendees', count(*), count(DISTINCT provider) FROM unified_meetings.meeting_attendees
+SELECT 'meeting_attendees', count(*), count(DISTINCT provider)
+FROM unified_meetings.meeting_attendees
 """
 # Three of each provider, from Monday to Sunday
 NEXT_WEEK = """
-WITH people AS (SELECT meeting_key, count(*) AS people FROM unified_meetings.meeting_attendees GROUP BY ALL)
+WITH people AS (
+    SELECT meeting_key, count(*) AS people FROM unified_meetings.meeting_attendees GROUP BY ALL
+)
 SELECT provider, starts_at, title, status, coalesce(people, 0) AS people,
     count(*) OVER (PARTITION BY provider) AS "in all"
 FROM unified_meetings.meetings LEFT JOIN people USING (meeting_key)
@@ -284,6 +288,18 @@ SELECT provider, count(*) AS people,
     count(*) FILTER (response = 'no_show') AS "no-show",
     count(*) FILTER (response = 'unknown') AS unknown
 FROM unified_meetings.meeting_attendees
+GROUP BY provider
+ORDER BY provider
+"""
+# Only what a provider says: the clock tells that a meeting is past, not that it was held.
+OUTCOMES = """
+SELECT provider, count(*) AS past,
+    count(*) FILTER (outcome = 'held') AS held,
+    count(*) FILTER (outcome = 'no_show') AS "no-show",
+    count(*) FILTER (outcome = 'cancelled') AS cancelled,
+    count(*) FILTER (outcome = 'unknown') AS unknown
+FROM unified_meetings.meetings
+WHERE is_past AND NOT is_deleted
 GROUP BY provider
 ORDER BY provider
 """
@@ -316,6 +332,7 @@ def unify() -> None:
             ("", MODELS),
             ("Next week, UTC: three of each provider", NEXT_WEEK),
             ("Attendance", ATTENDANCE),
+            ("Past meetings by outcome", OUTCOMES),
         ):
             found = database.execute(query)
             made = table(*(name for name, *_ in found.description or []), title=title)
@@ -351,7 +368,8 @@ def main() -> int:
         return 1
     console.print("The tables are yours to query (the sandbox has stopped, the file stays):\n")
     query = (
-        "SELECT provider, title, starts_at, status FROM unified_meetings.meetings ORDER BY updated_at DESC"
+        "SELECT provider, title, starts_at, status "
+        "FROM unified_meetings.meetings ORDER BY updated_at DESC"
     )
     code = f"c = duckdb.connect('.demo/{DATABASE.name}'); c.sql('{query} LIMIT 5').show()"
     command = f'  .demo/pyairbyte/bin/python -c "import duckdb; {code}"\n'

@@ -242,7 +242,8 @@ def test_the_icon_is_a_square_drawing_of_our_own():
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "dbt/README.md", *(f"docs/{one.name}" for one in (ROOT / "docs").glob("*.md"))]
+    "page",
+    ["README.md", "dbt/README.md", *(f"docs/{one.name}" for one in (ROOT / "docs").glob("*.md"))],
 )
 def test_links_within_the_repository_lead_somewhere(page):
     # Given the links of a page that are no web addresses
