@@ -230,7 +230,7 @@ select
     starts_at,
     ends_at,
     {{ meetings.has_ended('starts_at', 'ends_at') }} as is_past,
-    duration_seconds,
+    cast(duration_seconds as {{ meetings.type_name('integer') }}) as duration_seconds, -- a float in PostgreSQL
     is_all_day,
     location,
     conference_url,
