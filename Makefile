@@ -7,6 +7,7 @@ IMAGE ?= source-meetings:$(shell sed -n 's/^LABEL io.airbyte.version=//p' Docker
 ENGINE ?= $(shell docker info >/dev/null 2>&1 && echo docker || echo podman)
 IMAGE_OPTIONS ?=
 CLIENTS := .venv-clients/.installed
+PORT ?= 8765
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 2)
 AIRFLOW := .venv-airflow/.installed
 WAREHOUSES := .venv-warehouses/.installed
@@ -66,7 +67,7 @@ warehouses: $(WAREHOUSES) ## Install dbt for BigQuery and Snowflake, to compile 
 install: $(INSTALLED) ## Install the connector and its tools into .venv
 
 demo: ## Show the connector at work against the sandbox: no account needed
-	@PYTHON="$(PYTHON)" sh demo/demo.sh
+	@PYTHON="$(PYTHON)" sh demo/demo.sh $(if $(SVG),--svg $(abspath $(SVG)))
 
 image: ## Build the container image, with docker or podman; options: IMAGE_OPTIONS=...
 	@$(ENGINE) build $(IMAGE_OPTIONS) --tag $(IMAGE) .
@@ -87,8 +88,8 @@ format: $(INSTALLED) ## Mend style and formatting
 types: $(INSTALLED) ## Check types
 	@$(BIN)/mypy
 
-sandbox: $(INSTALLED) ## Serve the providers on loopback until Ctrl-C
-	@$(BIN)/python -m sandbox
+sandbox: $(INSTALLED) ## Serve the providers on loopback, with data and commands to try; PORT=8765
+	@$(BIN)/python -m sandbox --port $(PORT) --folder .sandbox
 
 requests: $(INSTALLED) ## Count the requests that first and later syncs take
 	@$(BIN)/python -m benchmarks.requests
@@ -100,4 +101,4 @@ soak: $(INSTALLED) ## An hour of days with writes, faults and kills; SOAK="--day
 	@$(BIN)/python -m benchmarks.soak $(SOAK)
 
 clean: ## Remove all that make has made
-	@rm -rf $(VENV) .venv-clients .venv-airflow .venv-warehouses .venv-oldest-dbt .demo dbt/target dbt/logs build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-* .demo .sandbox dbt/target dbt/logs build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -332,7 +332,7 @@ class Sandbox:
             route("POST", "clock/set", self.clock.set),
             route("POST", "fault", self.fault),
             route("GET", "{provider}/truth", lambda provider: self.sides[provider].truth()),
-            route("POST", "{provider}/account/{action}", self._act_on_account),
+            route("POST", "{provider}/account/{action}", self.act_on_account),
             route("POST", "{provider}/{action}", self._act),
         ]
 
@@ -358,7 +358,8 @@ class Sandbox:
             raise LookupError(f"{provider} has no action {action!r}")
         return getattr(side, action)(**arguments)
 
-    def _act_on_account(self, provider: str, action: str, **arguments: Any) -> Any:
+    def act_on_account(self, provider: str, action: str, **arguments: Any) -> Any:
+        """Have an account do one of its `actions`; LookupError if it has no such action."""
         account = self._accounts[provider]
         if action not in account.actions:
             raise LookupError(f"the account of {provider} has no action {action!r}")
