@@ -1,6 +1,6 @@
 #!/bin/sh
 # make demo: install what the demo needs below .demo/, then run demo/run.py.
-# PYTHON names the interpreter, 3.10 to 3.13 (default: python3).
+# PYTHON names the interpreter, 3.10 to 3.13 (default: python3). Arguments are those of demo/run.py.
 set -eu
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
@@ -92,4 +92,4 @@ if ! installed connector "$connector" || ! installed pyairbyte "$client"; then
     done
 fi
 trap - EXIT HUP INT TERM
-exec .demo/pyairbyte/bin/python demo/run.py
+exec .demo/pyairbyte/bin/python demo/run.py "$@"

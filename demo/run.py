@@ -2,12 +2,17 @@
 
 demo.sh installs what this needs and starts it with PyAirbyte's interpreter. Exit status 1: a
 command failed, or a table is not equal to what the sandbox holds.
+
+`--svg FILE` also draws what is printed for the first provider: `make demo SVG=docs/demo.svg`.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +32,10 @@ BIN = FOLDER / "connector" / "bin"
 DBT = FOLDER / "pyairbyte" / "bin" / "dbt"
 DATABASE = FOLDER / "meetings.duckdb"
 LOG = FOLDER / "demo.log"
+
+arguments = argparse.ArgumentParser(prog="make demo", description=__doc__)
+arguments.add_argument("--svg", type=Path, help="draw the first provider's part in this file")
+svg: Path | None = arguments.parse_args().svg
 
 # Read when PyAirbyte is imported: no telemetry, no connector registry, nothing outside .demo.
 os.environ.update(
@@ -53,8 +62,26 @@ from rich.console import Console  # noqa: E402
 from rich.markup import escape  # noqa: E402
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn  # noqa: E402
 from rich.table import Table  # noqa: E402
+from rich.terminal_theme import MONOKAI  # noqa: E402
 
-console = Console(file=terminal, width=None if terminal.isatty() else 100, highlight=False)
+WIDTH = 100  # of what is no terminal, and of the picture
+console = Console(
+    file=terminal,
+    width=WIDTH if svg or not terminal.isatty() else None,
+    highlight=False,
+    record=svg is not None,
+)
+
+
+def draw(file: Path) -> None:
+    """Write what was printed since the last call, with a mark of the script that printed it.
+
+    `unit_tests/test_demo.py` compares the mark, so that the picture is drawn anew after a change.
+    """
+    mark = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    drawing = console.export_svg(title="make demo", theme=MONOKAI, unique_id="demo")
+    drawing = re.sub(r"@font-face {.*?}", "", drawing, flags=re.DOTALL)  # from another server
+    file.write_text(f"<!-- demo/run.py: {mark} -->\n{drawing}", encoding="utf-8")
 
 
 class Sandbox:
@@ -356,7 +383,11 @@ def main() -> int:
             )
             types.CONVERSION_MAP["timestamp_with_timezone"] = PointInTime
             cache = ab.DuckDBCache(db_path=DATABASE)
-            right = [demonstrate(name, box, cache) for name in box.accounts]
+            right = []
+            for name in box.accounts:
+                right.append(demonstrate(name, box, cache))
+                if svg and len(right) == 1:
+                    draw(svg)
             cache.close()
         unify()
     except KeyboardInterrupt:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
+import re
 from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 DEMO = Path(__file__).parent.parent / "demo"
+PICTURE = DEMO.parent / "docs" / "demo.svg"
 
 
 def load(name: str) -> ModuleType:
@@ -111,3 +114,18 @@ def test_a_moment_that_is_a_minute_or_a_microsecond_off_differs() -> None:
         found = differences(TRUTH, [{**ROW, "starttime": moment}], ["id"])
         # Then it is found
         assert len(found) == 1 and found[0].startswith("7.startTime: ")
+
+
+def test_the_picture_was_drawn_by_the_demo_as_it_is_now() -> None:
+    # Given the picture that the README shows, in which blanks do not break
+    drawing = PICTURE.read_text().replace("&#160;", " ")
+    # Then its mark is that of the script. If not: make demo SVG=docs/demo.svg
+    mark = hashlib.sha256((DEMO / "run.py").read_bytes()).hexdigest()
+    assert drawing.startswith(f"<!-- demo/run.py: {mark} -->")
+    # And it shows the first provider up to the verdict, and loads nothing from another server
+    printed = " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", drawing))
+    assert re.search(r"✓\s+close_meetings equals what the sandbox holds", printed)
+    assert "ExpoPlatform" not in printed
+    assert "url(http" not in drawing and 'url("http' not in drawing
+    # And the README shows it
+    assert "(docs/demo.svg)" in (DEMO.parent / "README.md").read_text()
