@@ -44,7 +44,7 @@ from sandbox.close_rows import (
     outcome_id,
     status_at,
 )
-from sandbox.oauth import OAuth, OAuthError
+from sandbox.oauth import OAuth, OAuthError, authorize_page
 from sandbox.side import Call, Reply, Row, Side
 from sandbox.table import FOREVER, NULL, Table
 
@@ -532,6 +532,8 @@ class CloseSide(Side):
                 return Reply(b"", 301, {"location": location}, "text/html")
             if (call.method, call.path) == ("POST", "/oauth2/token/"):
                 return self._token(call)
+            if (call.method, call.path) == ("GET", "/oauth2/authorize/"):
+                return authorize_page(self.oauth, call)
             call = _overridden(call)
             headers = self._spend(call, self._authenticate(call))
             reply = self._route(call)
@@ -624,7 +626,7 @@ class CloseSide(Side):
     def _token(self, call: Call) -> Reply:
         """[T] Answers with a new refresh token; the old one is to be discarded."""
         try:
-            pair = self.oauth.refresh(call.form())
+            pair = self.oauth.grant(call.form())
         except OAuthError as error:
             return Reply(
                 {"error": error.error, "error_description": error.description}, error.status

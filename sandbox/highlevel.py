@@ -17,7 +17,7 @@ from threading import RLock
 from typing import Any
 
 from sandbox.clock import Clock, parse_time
-from sandbox.oauth import OAuth, OAuthError
+from sandbox.oauth import OAuth, OAuthError, authorize_page
 from sandbox.side import Call, Reply, Row, Side
 
 # [D] apps/calendars.json and apps/v3/calendars-v3.json each allow one value of the header.
@@ -303,6 +303,8 @@ class HighLevelSide(Side):
     def answer(self, call: Call) -> Reply:
         if call.path == "/oauth/token" and call.method == "POST":
             return self._token(call)
+        if call.path == "/v2/oauth/chooselocation" and call.method == "GET":
+            return authorize_page(self.oauth, call)
         try:
             scopes = self._authenticate(call)
             self._spend()
@@ -438,7 +440,7 @@ class HighLevelSide(Side):
             message = "Invalid parameter: userType"
             return Reply({"statusCode": 400, "message": message}, 400)
         try:
-            pair = self.oauth.refresh(form)
+            pair = self.oauth.grant(form)
         except OAuthError as error:
             words = "Invalid grant: refresh token is invalid"
             message = words if error.error == "invalid_grant" else str(error)

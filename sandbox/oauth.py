@@ -1,6 +1,7 @@
 """OAuth 2.0 with rotating refresh tokens, as Close, Salesloft and HighLevel have it.
 
-https://www.rfc-editor.org/rfc/rfc6749#section-5.2 names the errors.
+The authorization-code flow is that of https://www.rfc-editor.org/rfc/rfc6749#section-4.1, in which
+the user always agrees at once. Section 5.2 names the errors of the token endpoint.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 from sandbox.clock import Clock
+from sandbox.side import Call, Reply
 
 
 class Pair(NamedTuple):
@@ -40,6 +43,7 @@ class OAuth:
     grace               seconds in which the old one still answers, with the same pair
     revokes_access      a refresh also ends the access tokens issued before
     after_uses          an access token also ends after so many requests (None: it does not)
+    denies              the user does not agree
     """
 
     def __init__(
@@ -61,7 +65,9 @@ class OAuth:
         self.grace = grace
         self.revokes_access = revokes_access
         self.after_uses: int | None = None
+        self.denies = False
         self.refreshes = 0
+        self._codes: dict[str, str] = {}  # code: the redirect URL that it was issued for
         self._issued = 0
         self._access: dict[str, _Access] = {}
         self._spent: dict[str, tuple[datetime, Pair]] = {}
@@ -85,15 +91,40 @@ class OAuth:
             self.refresh_token = self._new("refresh")
         return Pair(self._new_access(), self.refresh_token)
 
-    def refresh(self, form: Mapping[str, str]) -> Pair:
+    def authorize(self, query: Mapping[str, str]) -> str:
+        """Where the browser is sent after the user has decided; OAuthError: nowhere."""
+        if query.get("client_id") != self.client_id or not query.get("redirect_uri"):
+            raise OAuthError("invalid_client", "client_id or redirect_uri is not registered")
+        answer = {"state": query["state"]} if "state" in query else {}
+        if self.denies:
+            answer |= {"error": "access_denied", "error_description": "The user denied access"}
+        elif query.get("response_type") != "code":
+            answer |= {"error": "unsupported_response_type"}
+        elif not set(self.scope.split()) <= set(query.get("scope", "").split()):
+            answer |= {"error": "invalid_scope"}
+        else:
+            answer["code"] = self._new("code")
+            self._codes[answer["code"]] = query["redirect_uri"]
+        return f"{query['redirect_uri']}?{urlencode(answer)}"
+
+    def grant(self, form: Mapping[str, str]) -> Pair:
         """Answer a token request; OAuthError when it is refused."""
-        if form.get("grant_type") != "refresh_token":
-            raise OAuthError("unsupported_grant_type", "grant_type must be refresh_token")
+        if form.get("grant_type") not in ("refresh_token", "authorization_code"):
+            words = "grant_type must be refresh_token or authorization_code"
+            raise OAuthError("unsupported_grant_type", words)
         if (form.get("client_id"), form.get("client_secret")) != (
             self.client_id,
             self.client_secret,
         ):
             raise OAuthError("invalid_client", "Client authentication failed", 401)
+        if form["grant_type"] == "refresh_token":
+            return self._refresh(form)
+        redirect = self._codes.pop(form.get("code", ""), None)  # good once
+        if redirect is None or redirect != form.get("redirect_uri"):
+            raise OAuthError("invalid_grant", "The code is invalid or was issued for another URL")
+        return self.issue()
+
+    def _refresh(self, form: Mapping[str, str]) -> Pair:
         token = form.get("refresh_token", "")
         if token in self._spent:
             when, pair = self._spent[token]
@@ -122,3 +153,11 @@ class OAuth:
     def expire_all(self) -> None:
         """End every access token (the refresh token stays good)."""
         self._access.clear()
+
+
+def authorize_page(oauth: OAuth, call: Call) -> Reply:
+    """The page on which a user allows access: it redirects at once."""
+    try:
+        return Reply(b"", 302, {"location": oauth.authorize(dict(call.params))}, "text/html")
+    except OAuthError as error:
+        return Reply({"error": error.error, "error_description": error.description}, error.status)

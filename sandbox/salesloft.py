@@ -19,7 +19,7 @@ from threading import RLock
 from typing import Any
 
 from sandbox.clock import Clock, iso_micros, parse_time, to_micros
-from sandbox.oauth import OAuth, OAuthError
+from sandbox.oauth import OAuth, OAuthError, authorize_page
 from sandbox.salesloft_rows import DAY, MINUTE, make_row, make_stamps
 from sandbox.side import Call, Reply, Row, Side
 from sandbox.table import FOREVER, NULL, Table
@@ -211,6 +211,8 @@ class SalesloftSide(Side):
     def answer(self, call: Call) -> Reply:
         if call.path == "/oauth/token" and call.method == "POST":
             return self._token(call)
+        if call.path == "/oauth/authorize" and call.method == "GET":
+            return authorize_page(self.oauth, call)
         cost = 1
         try:
             scopes = self._authenticate(call)
@@ -267,7 +269,7 @@ class SalesloftSide(Side):
     def _token(self, call: Call) -> Reply:
         """[C] Answers with a new refresh token; all older ones are revoked at once."""
         try:
-            pair = self.oauth.refresh(call.form())
+            pair = self.oauth.grant(call.form())
         except OAuthError as error:
             return Reply(
                 {"error": error.error, "error_description": error.description}, error.status
