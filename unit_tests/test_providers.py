@@ -34,8 +34,7 @@ WHOLE = r"((?:.*\n)+)"
 # A file, what in it is a list, and expressions for the list and for an entry. Entries are names,
 # titles, or streams, which begin with a name.
 LISTS = [
-    ("README.md", "the table of streams", r"^\| stream \|" + TABLE, r"^\| `(\w+)`"),
-    ("README.md", "the flowchart", r"^flowchart LR" + DEEPER, r"^ +(\w+)\["),
+    ("README.md", "what each API shows", r"^\| provider \| edits" + TABLE, r"^\| (\w+) \|"),
     ("docs/meetings.md", "Prerequisites", r"^\| provider \| what you" + TABLE, r"^\| (\w+) \|"),
     ("docs/meetings.md", "Setup guide", r"^## Setup guide\n((?:.*\n)+?)## ", r"^### (\w+)$"),
     ("docs/meetings.md", "Supported streams", r"^\| stream \|" + TABLE, r"^\| `(\w+)`"),
