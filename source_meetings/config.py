@@ -37,7 +37,7 @@ def connector_spec(providers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
             "properties": {
                 "provider": {
                     "title": "Provider",
-                    "description": "Where the meetings are read from. One connection reads one "
+                    "description": "The system to read meetings from. One connection reads one "
                     "account of one provider.",
                     "type": "object",
                     "display_type": "radio",
@@ -45,10 +45,10 @@ def connector_spec(providers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
                     "oneOf": list(providers.values()),
                 },
                 "start_date": {
-                    "title": "Start date",
-                    "description": "Leave it empty to read everything. With a date, meetings that "
-                    "were last changed before it are left out (HighLevel: appointments that start "
-                    "before it, which also saves requests).",
+                    "title": "Start Date",
+                    "description": "Skip meetings that were last changed before this date "
+                    "(HighLevel: appointments that start before it, which also saves requests). "
+                    "Leave it empty to read everything.",
                     "type": "string",
                     "format": "date-time",
                     "always_show": True,
@@ -59,7 +59,7 @@ def connector_spec(providers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
                     "pattern_descriptor": "YYYY-MM-DDTHH:mm:ssZ",
                 },
                 "num_workers": {
-                    "title": "Number of workers",
+                    "title": "Number of Workers",
                     "description": "Concurrent requests (2 to 40). Leave it empty to use the "
                     "provider's default: 8, or 3 for ExpoPlatform. Choose fewer if other programs "
                     "share the same rate limit.",
