@@ -8,6 +8,9 @@ VERSION = re.search(
     r'__version__ = "([^"]+)"', (HERE / "source_meetings" / "__init__.py").read_text()
 )
 
+# As in metadata.yaml
+DOCUMENTATION = "https://docs.airbyte.com/integrations/sources/meetings"
+
 setup(
     name="source-meetings",
     version=VERSION.group(1) if VERSION else "0",
@@ -15,7 +18,42 @@ setup(
     "ExpoPlatform",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="source-meetings maintainers",
     license="MIT",
+    url=DOCUMENTATION,
+    project_urls={
+        "Documentation": DOCUMENTATION,
+        "Close API": "https://developer.close.com/",
+        "Salesloft API": "https://developers.salesloft.com/docs/api/meetings-index/",
+        "HighLevel API": "https://marketplace.gohighlevel.com/docs/",
+        "ExpoPlatform API": "https://help.expoplatform.com/admin-home/meetings-api",
+    },
+    keywords=[
+        "airbyte",
+        "connector",
+        "etl",
+        "elt",
+        "meetings",
+        "calendar",
+        "close",
+        "salesloft",
+        "highlevel",
+        "gohighlevel",
+        "expoplatform",
+    ],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: System Administrators",
+        "License :: OSI Approved :: MIT License",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3 :: Only",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 14)),
+        "Topic :: Database",
+        "Topic :: Office/Business :: Scheduling",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10,<3.14",
     packages=[
         *find_packages(include=["source_meetings", "source_meetings.*"]),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import email
 import importlib
 import json
 import os
 import pkgutil
+import re
 import site
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import source_meetings as package
+from source_meetings.config import DOCUMENTATION_URL
 
 ROOT = Path(__file__).parents[1]
 CONFIG = {
@@ -83,6 +86,15 @@ def test_an_installation_finds_its_manifests_and_schemas_from_elsewhere(tmp_path
     (stream,) = catalog["catalog"]["streams"]
     assert stream["name"] == "salesloft_meetings"
     assert "canceled_at" in stream["json_schema"]["properties"]
+    # And its metadata say who made it, where it is described and which Pythons it is for
+    (file,) = found.glob("source_meetings-*.dist-info/METADATA")
+    metadata = email.message_from_string(file.read_text())
+    assert metadata["Author"] == "source-meetings maintainers"
+    assert f"Documentation, {DOCUMENTATION_URL}" in metadata.get_all("Project-URL", [])
+    listed = re.findall(r"Python :: 3\.(\d+)", " ".join(metadata.get_all("Classifier", [])))
+    required = dict(part.split("3.") for part in metadata["Requires-Python"].split(","))
+    lowest, beyond = int(required[">="]), int(required["<"])
+    assert [int(minor) for minor in listed] == list(range(lowest, beyond))
     # And there is a command for it
     script = tmp_path / "venv" / "bin" / "source-meetings"
     printed = run([str(script), "spec"], elsewhere, PYTHONPATH=packages)
