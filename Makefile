@@ -10,11 +10,12 @@ CLIENTS := .venv-clients/.installed
 PORT ?= 8765
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 2)
 AIRFLOW := .venv-airflow/.installed
+DAGSTER := .venv-dagster/.installed
 WAREHOUSES := .venv-warehouses/.installed
 OLDEST_DBT := .venv-oldest-dbt/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients airflow warehouses oldest-dbt demo image test unit lint format types sandbox requests memory soak clean
+.PHONY: help install clients airflow dagster warehouses oldest-dbt demo image test unit lint format types sandbox requests memory soak clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -45,6 +46,15 @@ $(AIRFLOW): integration_tests/airflow.txt
 	@touch $(AIRFLOW)
 
 airflow: $(AIRFLOW) ## Install Airflow into .venv-airflow, to load the example
+
+$(DAGSTER): integration_tests/dagster.txt
+	@echo "Installing Dagster into .venv-dagster (once; half a minute) …"
+	@$(PYTHON) -m venv .venv-dagster
+	@.venv-dagster/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+		--no-compile --no-deps -r integration_tests/dagster.txt
+	@touch $(DAGSTER)
+
+dagster: $(DAGSTER) ## Install Dagster into .venv-dagster, to run the example
 
 $(WAREHOUSES): integration_tests/warehouses.txt
 	@echo "Installing dbt for BigQuery and Snowflake into .venv-warehouses (once; one minute) …"

@@ -1,14 +1,16 @@
 """Airflow: the connector's container as a task, every hour.
 
-Build the image (`make image`) where Airflow's Docker engine is, and put into MEETINGS_FOLDER, which
-the worker sees at the same path, `secrets/config.json`, `secrets/catalog.json` and an empty folder
-`data`, all writable for user 1000 and for the worker (or give DockerOperator the worker's `user`).
-Needs apache-airflow 3 and its Docker provider.
+Needs apache-airflow 3 and its Docker provider. To set it up:
 
-`data` then holds `state.json`, from which the next run goes on, and one file a stream and run,
-`salesloft_meetings.<when>.jsonl`, to be loaded into the warehouse: per primary key the row with the
-greatest cursor counts, as in Airbyte's "append + deduped"; files of a stream without cursor are
-whole.
+1. Build the image (`make image`) on the machine with Airflow's Docker engine.
+2. Choose a folder that the worker sees at the same path, and set MEETINGS_FOLDER to it.
+3. Put `secrets/config.json`, `secrets/catalog.json` and an empty folder `data` there. User 1000 and
+   the worker must be able to write them (or give DockerOperator the worker's `user`).
+
+`data` then has `state.json`, from which the next run continues, and one file per stream and run,
+`salesloft_meetings.<when>.jsonl`. Load these files into the warehouse. For each primary key, the
+row with the greatest cursor is the current one, as in Airbyte's "append + deduped". Files of a
+stream without a cursor have all rows.
 """
 
 from __future__ import annotations
@@ -64,14 +66,14 @@ with DAG(
         execution_timeout=timedelta(hours=6),
     )
 
-    # Also after a read that failed: what was printed by then is true, and its states say from
-    # where to go on, so that a long first sync is not begun again.
+    # Also after a failed read: what it printed is true, and its states say where to resume, so a
+    # long first sync does not start over.
     @task(trigger_rule="all_done")
     def keep(folder: str) -> dict[str, int]:
         """Put the rows into files by stream, then the states into `state.json`; count the rows.
 
-        The rows first: a state promises that all rows before it are kept. What the connector
-        says, errors included, becomes the log of this task.
+        The rows come first, because a state promises that all rows before it are kept. The log of
+        this task has the connector's messages, including errors.
         """
         data = Path(folder)
         now = datetime.now(timezone.utc)
@@ -102,7 +104,7 @@ with DAG(
         (data / "messages.jsonl").unlink()
         return dict(counts)
 
-    # The last task is what a run's colour goes by: red if reading failed, though rows were kept.
+    # The last task decides the color of a run: red if reading failed, even though rows were kept.
     done = EmptyOperator(task_id="done")
 
     kept = keep(f"{FOLDER}/data")

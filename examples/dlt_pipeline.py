@@ -5,8 +5,8 @@
         --connector .venv/bin/source-meetings
 
 Without --connector it runs the `source-meetings` beside the interpreter, or the one on the PATH.
-Run it again and it loads what has changed since. Tables are merged on the streams' primary keys.
-The destination is a DuckDB file here; any of dlt's will do.
+Run it again to load what has changed since. Tables are merged on the streams' primary keys. The
+destination is a DuckDB file, but any of dlt's destinations works.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ def main() -> None:
     parser.add_argument("--stream", action="append", help="only this one, and others so named")
     arguments = parser.parse_args()
     connector = executable(arguments.connector)
-    # One stream after the other; dlt would begin with all. An OAuth refresh token can be used once,
-    # so no two processes may have the same.
+    # One stream after the other, because dlt would start all at once. An OAuth refresh token can be
+    # used once, so two processes must not share it.
     dlt.config["extract.next_item_mode"] = "fifo"
     pipeline = dlt.pipeline(
         "meetings",

@@ -5,7 +5,7 @@
         --connector .venv/bin/source-meetings
 
 Without --connector it runs the `source-meetings` beside the interpreter, or the one on the PATH.
-Run it again and it reads what has changed since: PyAirbyte keeps each stream's state in the file.
+Run it again to read what has changed since: PyAirbyte keeps each stream's state in the file.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def read(config: Path, database: Path, connector: Path) -> int:
     """
 
     def keep(renewed: dict[str, Any]) -> None:
-        # Every renewal ends the refresh token before it. PyAirbyte hands the new one over here, and
-        # would itself go on with the configuration that it was given.
+        # Every renewal ends the previous refresh token. PyAirbyte passes the new one here, but
+        # would itself keep using the configuration that it was given.
         config.write_text(json.dumps(renewed, indent=2))
         source.set_config(renewed, validate=False)
 
