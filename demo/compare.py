@@ -42,7 +42,7 @@ def key_of(row: Row, key: Iterable[str]) -> str:
 def differences(truth: Mapping[str, Row], table: Iterable[Row], key: Iterable[str]) -> list[str]:
     """In words, every row and field in which the table is not the truth.
 
-    `truth`: the sandbox's rows by primary key. A row that is marked as deleted is none.
+    `truth`: the sandbox's rows by primary key. Rows that are marked as deleted do not count.
     """
     found = []
     rows: dict[str, Row] = {}

@@ -56,8 +56,8 @@ progress() {
 }
 
 # Two environments, as on a platform: a connector and its client do not share libraries.
-# PyAirbyte says that it does not know 3.13, but works there: hence --ignore-requires-python, and
-# --no-deps, for the list is complete.
+# PyAirbyte does not declare 3.13, but works there: hence --ignore-requires-python. --no-deps, because
+# the list is complete.
 connector=$(fingerprint setup.py $(find source_meetings schemas -name '*.py' -o -name '*.json' \
     -o -name '*.yaml' | LC_ALL=C sort))
 client=$(fingerprint demo/pyairbyte.txt dbt/requirements.txt)

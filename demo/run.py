@@ -44,7 +44,7 @@ os.environ.update(
     AIRBYTE_PROJECT_DIR=str(FOLDER),
     AIRBYTE_LOGGING_ROOT=str(FOLDER / "logs"),
 )
-# PyAirbyte and what it stands on print much; that goes into a file, and the terminal is the demo's.
+# PyAirbyte and its libraries print a lot. That goes into a file, so the terminal is the demo's.
 terminal = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
 with LOG.open("w") as log:
     os.dup2(log.fileno(), 1)
@@ -64,7 +64,7 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn  # noqa: E4
 from rich.table import Table  # noqa: E402
 from rich.terminal_theme import MONOKAI  # noqa: E402
 
-WIDTH = 100  # of what is no terminal, and of the picture
+WIDTH = 100  # of the picture, and of output that does not go to a terminal
 console = Console(
     file=terminal,
     width=WIDTH if svg or not terminal.isatty() else None,
