@@ -71,8 +71,9 @@ def prepare(box: Sandbox, folder: Path) -> str:
         provider=SHOWN,
         url=box.url,
     )
-    others = ", ".join(name for name in ACCOUNTS if name != SHOWN)
-    return GUIDE.format(url=box.url, commands=commands, shown=SHOWN, others=others)
+    *others, last = (name for name in ACCOUNTS if name != SHOWN)
+    words = f"{', '.join(others)} or {last}"
+    return GUIDE.format(url=box.url, commands=commands, shown=SHOWN, others=words)
 
 
 def main() -> None:
