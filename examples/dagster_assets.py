@@ -67,7 +67,7 @@ def raw_meetings(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     pool="meetings",
 )
 def unified_meetings(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
-    """One table of meetings and one of their attendees, in the schema `unified`."""
+    """One table of meetings and one of their attendees, in the schema `unified_meetings`."""
     run(
         context.log,
         *(CLIENTS / "dbt", "build", "--vars", "meetings_schema: main"),

@@ -55,7 +55,7 @@ def materialize(
 
 def titles(clients: Path, database: Path) -> dict[str, str]:
     """Titles by id, of the meetings in dbt's table that are not deleted."""
-    query = "SELECT provider_meeting_id, title FROM unified.meetings WHERE NOT is_deleted"
+    query = "SELECT provider_meeting_id, title FROM unified_meetings.meetings WHERE NOT is_deleted"
     code = """if True:
         import duckdb, json, sys
         connection = duckdb.connect(sys.argv[1], read_only=True)
