@@ -72,7 +72,8 @@ def parse_or_none(value: Any) -> datetime | None:
 
 def iso(moment: datetime) -> str:
     """Return the moment in UTC with microseconds and ``Z``, as states and Salesloft have it."""
-    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")[:-6] + "Z"
+    utc = moment if moment.tzinfo is timezone.utc else moment.astimezone(timezone.utc)
+    return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def now() -> datetime:

@@ -293,6 +293,8 @@ stamps = st.one_of(
 @given(st.dictionaries(columns | st.text(max_size=12), stamps, max_size=10))
 @example({"Meeting ID": 1, "Account ID": 2, "Creation Time": "0000-00-00 00:00:00"})
 @example({"Meeting ID": 1, "Account ID": 2, "Creation Time": 10**18})
+@example({"Meeting ID": 1, "Account ID": 2, "Creation Time": 10**400})
+@example({"Meeting ID": 1, "Account ID": 2, "Creation Time": True, "Last Modified": 1})
 @example({"Meeting ID": 1, "Account ID": 2, "Creation Time": "9999-12-31 23:59:59 -14"})
 @example({"Meeting ID": 1, "Account ID": 2, "Last Modified": "0001-01-01 00:00:00"})
 def test_any_row_has_a_key_and_times_in_utc_or_is_refused(raw):

@@ -102,6 +102,15 @@ def test_a_page_is_the_lines_of_its_rows_without_the_fields_that_are_null(rows: 
     ]
 
 
+@pytest.mark.parametrize("count", [0, 1, 199, 200, 201, 1000])
+def test_a_large_answer_becomes_several_pages_that_hold_each_row_once(count):
+    rows = [{"id": number} for number in range(count)]
+    pages = list(Page.pages_of("meetings", rows))
+    assert all(0 < page.count <= 200 for page in pages)
+    messages = [message for page in pages for message in page.messages()]
+    assert [message.record and message.record.data for message in messages] == rows
+
+
 def test_only_a_message_that_carries_a_page_is_taken_for_one():
     rows: Iterable[Any] = ({"id": 1}, {"page of source-meetings": "no page"})
     for row in rows:

@@ -29,6 +29,7 @@ from source_meetings.transport.parsing import parse_json
 Row = dict[str, Any]
 
 _PAGE = "page of source-meetings"
+_MOST_ROWS = 200
 # To JSON they do not end a line, to many a reader they do.
 _LINE_ENDS = [(end.encode(), f"\\u{ord(end):04x}".encode()) for end in "\u0085\u2028\u2029"]
 
@@ -40,6 +41,12 @@ class Page:
     stream: str
     lines: bytes
     count: int
+
+    @classmethod
+    def pages_of(cls, stream: str, rows: list[Row]) -> Iterator[Page]:
+        """Yield the pages of some rows. A large answer makes several: each one is held twice."""
+        for begin in range(0, len(rows), _MOST_ROWS):
+            yield cls.of(stream, rows[begin : begin + _MOST_ROWS])
 
     @classmethod
     def of(cls, stream: str, rows: list[Row]) -> Page:

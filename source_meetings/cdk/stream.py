@@ -138,8 +138,8 @@ class SyncPartitions(PartitionGenerator):
                 for transformation in self._transformations:
                     for row in rows:
                         transformation.transform(row, config=self._config)
-                if rows:
-                    yield Page.of(self.name, rows).as_record()
+                for page in Page.pages_of(self.name, rows):
+                    yield page.as_record()
         except (Untrustworthy, Misconfigured) as error:
             raise self._in_words(error) from error
 

@@ -141,7 +141,7 @@ class UpdatedSince(Strategy):
         return timestamps.parse_or_none(row.get(field))
 
     def key_of(self, row: Row) -> Hashable:
-        return tuple(row.get(name) for name in self.key)
+        return tuple([row.get(name) for name in self.key])
 
     def is_too_old(self, row: Row) -> bool:
         """Return whether a row was last changed before the configured start date."""

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from source_meetings import timestamps
@@ -91,6 +91,11 @@ class Moment:
 
     at: datetime
     zoned: bool
+
+    @cached_property
+    def text(self) -> str:
+        """The moment as it is in a record: UTC, ISO 8601."""
+        return timestamps.iso(self.at)
 
     @property
     def at_the_earliest(self) -> datetime:
@@ -228,7 +233,7 @@ def normalise(raw: Mapping[str, Any], event_id: int) -> Json:
             f"a row has neither an account id nor an e-mail address; it has {keys_of(raw)}"
         )
     made, changed = _moment(columns, _CREATED), _moment(columns, _MODIFIED)
-    latest = max((moment.at for moment in (made, changed) if moment), default=None)
+    latest = changed if made is None or (changed and changed.at > made.at) else made
     return {
         "event_id": event_id,
         "meeting_id": meeting,
@@ -236,7 +241,7 @@ def normalise(raw: Mapping[str, Any], event_id: int) -> Json:
         "status": _text(columns, _STATUS),
         "created_at": _iso(made),
         "last_modified_at": _iso(changed),
-        "modified_at": timestamps.iso(latest) if latest else None,
+        "modified_at": _iso(latest),
         "starts_at": _iso(_moment(columns, _STARTS)),
         "ends_at": _iso(_moment(columns, _ENDS)),
         "raw": raw,
@@ -260,22 +265,23 @@ def moment(value: Any) -> Moment | None:
     """
     if isinstance(value, str):
         return _from_text(value)
-    return _from_number(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _from_number(value)
+    return None
 
 
-def _from_number(value: Any) -> Moment | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    if not math.isfinite(value) or value <= 0:
-        return None
-    seconds = value / 1000 if value > _MILLISECONDS_FROM else value
+@lru_cache(maxsize=4096)  # the participants of a meeting have its times in common
+def _from_number(value: float) -> Moment | None:
     try:
+        if not math.isfinite(value) or value <= 0:
+            return None
+        seconds = value / 1000 if value > _MILLISECONDS_FROM else value
         return Moment(_EPOCH + timedelta(seconds=seconds), zoned=True)
     except OverflowError:
         return None
 
 
-@lru_cache(maxsize=4096)  # the participants of a meeting have its times in common
+@lru_cache(maxsize=4096)
 def _from_text(text: str) -> Moment | None:
     text = text.strip()
     if _NUMBER.fullmatch(text):
@@ -370,4 +376,4 @@ def _with_its_other_half(columns: Json, name: str, value: Any) -> Any:
 
 
 def _iso(found: Moment | None) -> str | None:
-    return timestamps.iso(found.at) if found else None
+    return found.text if found else None
