@@ -13,9 +13,10 @@ AIRFLOW := .venv-airflow/.installed
 DAGSTER := .venv-dagster/.installed
 WAREHOUSES := .venv-warehouses/.installed
 OLDEST_DBT := .venv-oldest-dbt/.installed
+BENCHMARKS := .venv-bench/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients airflow dagster warehouses oldest-dbt demo image test unit lint format types sandbox requests memory soak clean
+.PHONY: help install clients airflow dagster warehouses oldest-dbt demo image test unit lint format types sandbox requests memory soak bench clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -74,6 +75,13 @@ oldest-dbt: $(OLDEST_DBT) ## Install the oldest dbt that is supported, to test t
 
 warehouses: $(WAREHOUSES) ## Install dbt for BigQuery and Snowflake, to compile the models
 
+# The programs that the connector is compared with get .venv-bench-*: see benchmarks/speed/peers.py.
+$(BENCHMARKS): setup.py
+	@echo "Installing into .venv-bench (once; one minute) …"
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[sandbox,bench]'
+	@touch $(BENCHMARKS)
+
 install: $(INSTALLED) ## Install the connector and its tools into .venv
 
 demo: ## Show the connector at work against the sandbox: no account needed
@@ -109,6 +117,9 @@ memory: $(INSTALLED) ## Measure the memory of first syncs, up to a million meeti
 
 soak: $(INSTALLED) ## An hour of days with writes, faults and kills; SOAK="--days 30 --seed 7"
 	@$(BIN)/python -m benchmarks.soak $(SOAK)
+
+bench: $(BENCHMARKS) ## Compare the speed with that of others; BENCH="--quick" for two minutes
+	@.venv-bench/bin/python -m benchmarks.speed $(BENCH)
 
 clean: ## Remove all that make has made
 	@rm -rf $(VENV) .venv-* .demo .sandbox dbt/target dbt/logs build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

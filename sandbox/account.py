@@ -55,6 +55,9 @@ class Account(ABC):
     shown           the columns that the demo shows
     quick           options of the side for tests: short intervals of limits, small pages
     days            from when to when random meetings start, in days from now
+    limit           the documented rate limit: so many requests or points, in so many seconds
+    enforced        options of the side that enforce it as the provider does
+    most_cpu        the CPU time that a row may take, in times of what a plain loop takes for it
     """
 
     name: ClassVar[str]
@@ -78,6 +81,9 @@ class Account(ABC):
     shown: ClassVar[tuple[str, ...]]
     quick: ClassVar[Row] = {}
     days: ClassVar[tuple[float, float]] = (-900, 300)
+    limit: ClassVar[tuple[int, int] | None] = None
+    enforced: ClassVar[Row] = {}
+    most_cpu: ClassVar[float] = 2.5
 
     # What the control interface may call.
     actions: ClassVar[tuple[str, ...]] = ("generate", "fill", "change", "change_for_demo")

@@ -65,6 +65,7 @@ class ExpoPlatformAccount(Account):
     shown = ("status", "starts_at", "modified_at")
     quick = {"page_cap": 50}
     days = (1, 60)
+    most_cpu = 3.0  # its rows are normalized
     events: tuple[int, ...] = (101, 102)
 
     def options(self) -> Row:

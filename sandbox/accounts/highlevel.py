@@ -51,6 +51,8 @@ class HighLevelAccount(Account):
     )
     shown = ("title", "startTime", "appointmentStatus")
     quick = {"interval_ms": 50}
+    limit = (100, 10)
+    enforced = {"rate_limit": 100, "rate_clock": "real"}
 
     def options(self) -> Row:
         return {"location_id": self.side.location_id}

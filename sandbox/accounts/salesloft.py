@@ -10,7 +10,7 @@ from typing import Any
 from sandbox.account import Account, Rows
 from sandbox.clock import parse_time
 from sandbox.facts import Change, Columns, EndlessPages, ShortPage, Statuses
-from sandbox.salesloft import SalesloftSide
+from sandbox.salesloft import MINUTE_BUDGET, SalesloftSide
 from sandbox.side import Row
 from sandbox.unified import Meeting, link, moment, person, seconds
 
@@ -59,6 +59,9 @@ class SalesloftAccount(Account):
     )
     shown = ("title", "start_time", "canceled_at", "no_show")
     days = (-400, 60)
+    limit = (MINUTE_BUDGET, 60)
+    enforced = {"rate_limit": MINUTE_BUDGET, "rate_clock": "real"}
+    most_cpu = 2.0
 
     def take_access(self) -> None:
         self.side.keys = {key: set() for key in self.side.keys}

@@ -1,0 +1,224 @@
+"""The benchmark of speed: its figures, its report, and its smallest scenario."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.speed import environments
+from benchmarks.speed.environments import Environment, Missing
+from benchmarks.speed.figures import (
+    CONNECTOR,
+    LOOP,
+    START_UP,
+    cpu_per_row,
+    over_the_limit,
+    seconds_allowed,
+    targets,
+    times_ours,
+    times_the_loop,
+)
+from benchmarks.speed.programs import Connector, Loop
+from benchmarks.speed.report import Facts, render, table
+from benchmarks.speed.results import Case, Entry, Results, Sample, load
+from benchmarks.speed.scenarios import Plan, first_syncs
+
+FACTS = Facts({"close": "Close"}, {"close": 2.5}, {"close": (100, 10)}, {"other": "As it is."})
+
+
+def sample(
+    wall: float = 1.0, cpu: float = 1.0, records: int = 1, requests: int = 1, first: float = 0.1
+) -> Sample:
+    return Sample(
+        wall=wall,
+        cpu=cpu,
+        peak=100_000_000,
+        records=records,
+        states=10,
+        largest_state=10,
+        edited=0,
+        first_record=first,
+        requests=requests,
+        points=0,
+    )
+
+
+def entry(program: str, meetings: int, *samples: Sample, latency: int = 0) -> Entry:
+    return Entry(Case("first", "close", program, meetings, latency), "2026-06-01", samples)
+
+
+def results(*entries: Entry) -> Results:
+    return Results("a machine", {}, entries)
+
+
+FIRST = results(
+    entry(CONNECTOR, START_UP, sample(2.0, 2.0, 20)),
+    entry(LOOP, START_UP, sample(0.5, 0.5, 40)),
+    entry(
+        CONNECTOR,
+        50_000,
+        sample(9.0, 6.0, 50_020),
+        sample(4.0, 4.0, 50_020),
+        sample(5.0, 4.5, 50_020),
+    ),
+    entry(LOOP, 50_000, sample(3.0, 1.5, 50_040)),
+)
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+def test_the_cpu_time_of_a_row_leaves_the_start_out_and_is_of_the_median() -> None:
+    assert cpu_per_row(FIRST, "close", CONNECTOR, 50_000) == pytest.approx(2.5 / 50_000)
+    assert times_the_loop(FIRST, "close", CONNECTOR, 50_000) == pytest.approx(2.5)
+
+
+def test_a_cpu_time_that_lacks_the_sync_that_only_starts_is_not_known() -> None:
+    lacking = results(*(one for one in FIRST.entries if one.case.meetings != START_UP))
+
+    assert cpu_per_row(lacking, "close", CONNECTOR, 50_000) is None
+    assert times_the_loop(lacking, "close", CONNECTOR, 50_000) is None
+
+
+def test_another_program_is_compared_with_ours_at_the_same_size_and_latency() -> None:
+    slow = entry("other", 50_000, sample(wall=20.0))
+    elsewhere = entry("other", 50_000, sample(wall=20.0), latency=100)
+
+    assert times_ours(FIRST, slow) == pytest.approx(4.0)  # the median of 9, 4 and 5 is 5
+    assert times_ours(FIRST, elsewhere) is None
+
+
+@pytest.mark.parametrize("requests, seconds", [(0, 0), (100, 0), (101, 10), (200, 10), (201, 20)])
+def test_a_limit_holds_back_all_but_the_first_interval(requests: int, seconds: int) -> None:
+    assert seconds_allowed(requests, (100, 10)) == seconds
+
+
+def test_the_start_is_allowed_beside_what_the_limit_holds_back() -> None:
+    limited = Case("limited", "close", CONNECTOR, 10_000)
+    held_back = Entry(limited, "", (sample(wall=24.0, requests=201),))
+    free = Entry(limited, "", (sample(wall=24.0, requests=100),))
+
+    assert over_the_limit(FIRST, held_back, (100, 10)) == (22.0, pytest.approx(24 / 22))
+    assert over_the_limit(FIRST, free, (100, 10)) == (0, None)
+
+
+# -- targets ---------------------------------------------------------------------------------------
+
+
+def verdicts(found: Results, most_cpu: float = 2.5) -> dict[str, bool | None]:
+    lines = targets(found, {"close": most_cpu}, FACTS.limits, FACTS.titles)
+    return {line.words: line.met for line in lines}
+
+
+def test_a_target_is_met_missed_or_not_measured() -> None:
+    words = "Close: CPU per row, in times of the plain loop: at most "
+
+    assert verdicts(FIRST)[f"{words}2.5"] is True
+    assert verdicts(FIRST, most_cpu=2.4)[f"{words}2.4"] is False
+    assert verdicts(results())[f"{words}2.5"] is None
+
+
+def test_the_fastest_of_the_others_decides() -> None:
+    words = "Close: no other program is faster at 0 ms, 50,000 meetings"
+    slow = entry("slow", 50_000, sample(wall=99.0))
+    only_slow = [one for one in FIRST.entries if one.case != Case("first", "close", LOOP, 50_000)]
+
+    assert verdicts(FIRST.with_entries([slow]))[words] is False  # the loop took 3 s, ours 5 s
+    assert verdicts(results(*only_slow, slow))[words] is True
+
+
+def test_the_first_record_may_take_two_requests_more_at_a_latency() -> None:
+    def met(latency: int, first: float) -> bool | None:
+        found = verdicts(results(entry(CONNECTOR, 1_000, sample(first=first), latency=latency)))
+        return next(met for words, met in found.items() if "first record" in words)
+
+    assert met(0, 0.3)
+    assert not met(0, 0.31)
+    assert met(100, 0.5)
+    assert not met(100, 0.51)
+
+
+# -- results ---------------------------------------------------------------------------------------
+
+
+def test_a_part_that_is_measured_again_replaces_the_old_one() -> None:
+    again = entry(LOOP, 50_000, sample(wall=7.0))
+
+    merged = FIRST.with_entries([again])
+
+    assert len(merged.entries) == len(FIRST.entries)
+    assert again in merged.entries
+
+
+def test_figures_of_another_machine_or_version_are_dropped() -> None:
+    known = FIRST.with_versions({CONNECTOR: "1", LOOP: "1"})
+
+    assert known.on("a machine") == known
+    assert known.on("another") == Results("another")
+    upgraded = known.with_versions({LOOP: "2"})
+    assert {one.case.program for one in upgraded.entries} == {CONNECTOR}
+    assert upgraded.versions == {CONNECTOR: "1", LOOP: "2"}
+
+
+def test_results_are_read_as_they_were_saved(tmp_path: Path) -> None:
+    left_out = replace(entry("other", 1_000), left_out="it failed")
+    saved = FIRST.with_versions({LOOP: "1"}).with_entries([left_out])
+
+    saved.save(tmp_path / "results.json")
+
+    assert load(tmp_path / "results.json") == saved
+
+
+# -- report ----------------------------------------------------------------------------------------
+
+
+def test_a_table_aligns_numbers_to_the_right() -> None:
+    assert (
+        table(("who", "how many"), [("we", "3")])
+        == "| who | how many |\n| --- | ---: |\n| we | 3 |\n"
+    )
+    assert table(("who", "how many"), []) == "Not measured.\n"
+
+
+def test_the_report_has_the_figures_the_versions_and_what_was_left_out() -> None:
+    left_out = replace(entry("other", 50_000), left_out="it would take about 9 minutes")
+    known = FIRST.with_versions({"other": "other 1.0"}).with_entries([left_out])
+
+    report = render(known, FACTS, ["memory.svg"])
+
+    assert "a machine.\n\nMeasured on 2026-06-01.\n" in report
+    assert "| other | other 1.0 | As it is. |" in report
+    row = "| **source-meetings** | 50,000 | 0 ms | 50,020 | 5.0 |  | 1 |  | 4.50 | 20,000 | 2.50 |"
+    assert row in report
+    assert "| plain loop | 50,000 | 0 ms | 50,040 | 3.0 | 0.6 |" in report
+    assert "- Close, other, 50,000 meetings at 0 ms: it would take about 9 minutes.\n" in report
+    assert "![memory.svg](memory.svg)" in report
+
+
+# -- running ---------------------------------------------------------------------------------------
+
+
+def test_a_peer_without_its_python_is_named_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments, "ROOT", tmp_path)
+    monkeypatch.setenv("PYTHON310", str(tmp_path / "nothing"))
+
+    with pytest.raises(Missing, match="it needs Python 3.10"):
+        Environment("peer", ("peer==1",), python310=True).make()
+
+
+def test_the_smallest_scenario_measures_the_connector_and_the_loop() -> None:
+    found = list(first_syncs("salesloft", [Connector(), Loop()], Plan(sizes=(), runs=1)))
+
+    ours, loop = (one.samples[0] for one in found)
+    assert [one.case.program for one in found] == [CONNECTOR, LOOP]
+    assert ours.records == START_UP
+    assert loop.records >= START_UP
+    assert loop.requests == ours.requests
+    assert ours.states > 0
+    assert ours.cpu > loop.cpu > 0
+    assert ours.first_record is not None
+    assert 0 < ours.first_record < ours.wall
