@@ -120,13 +120,13 @@ def test_a_target_is_met_missed_or_not_measured() -> None:
     assert verdicts(results())[f"{words}2.5"] is None
 
 
-def test_the_fastest_of_the_others_decides() -> None:
-    words = "Close: no other program is faster at 0 ms, 50,000 meetings"
+def test_the_fastest_peer_decides() -> None:
+    words = "Close: no peer is faster at 0 ms, 50,000 meetings"
     slow = entry("slow", 50_000, sample(wall=99.0))
-    only_slow = [one for one in FIRST.entries if one.case != Case("first", "close", LOOP, 50_000)]
+    fast = entry("fast", 50_000, sample(wall=4.9))
 
-    assert verdicts(FIRST.with_entries([slow]))[words] is False  # the loop took 3 s, ours 5 s
-    assert verdicts(results(*only_slow, slow))[words] is True
+    assert verdicts(FIRST.with_entries([slow]))[words] is True  # the loop, 3 s, is no peer
+    assert verdicts(FIRST.with_entries([slow, fast]))[words] is False  # ours took 5 s
 
 
 def test_the_first_record_may_take_two_requests_more_at_a_latency() -> None:
@@ -162,9 +162,16 @@ def test_figures_of_another_machine_or_version_are_dropped() -> None:
     assert upgraded.versions == {CONNECTOR: "1", LOOP: "2"}
 
 
+def test_a_program_that_cannot_be_run_is_missing_until_it_can() -> None:
+    lacking = FIRST.with_versions({LOOP: "1"}, missing={"other": "no Python"})
+
+    assert lacking.with_versions({LOOP: "1"}).missing == {"other": "no Python"}
+    assert lacking.with_versions({"other": "1"}).missing == {}
+
+
 def test_results_are_read_as_they_were_saved(tmp_path: Path) -> None:
     left_out = replace(entry("other", 1_000), left_out="it failed")
-    saved = FIRST.with_versions({LOOP: "1"}).with_entries([left_out])
+    saved = FIRST.with_versions({LOOP: "1"}, {"other": "no Python"}).with_entries([left_out])
 
     saved.save(tmp_path / "results.json")
 
@@ -184,12 +191,14 @@ def test_a_table_aligns_numbers_to_the_right() -> None:
 
 def test_the_report_has_the_figures_the_versions_and_what_was_left_out() -> None:
     left_out = replace(entry("other", 50_000), left_out="it would take about 9 minutes")
-    known = FIRST.with_versions({"other": "other 1.0"}).with_entries([left_out])
+    versions, missing = {"other": "other 1.0"}, {"third": "it needs Python 3.10"}
+    known = FIRST.with_versions(versions, missing).with_entries([left_out])
 
     report = render(known, FACTS, ["memory.svg"])
 
     assert "a machine.\n\nMeasured on 2026-06-01.\n" in report
     assert "| other | other 1.0 | As it is. |" in report
+    assert "| third |  | Not run: it needs Python 3.10. |" in report
     row = "| **source-meetings** | 50,000 | 0 ms | 50,020 | 5.0 |  | 1 |  | 4.50 | 20,000 | 2.50 |"
     assert row in report
     assert "| plain loop | 50,000 | 0 ms | 50,040 | 3.0 | 0.6 |" in report

@@ -17,7 +17,7 @@ from benchmarks.speed import plots
 from benchmarks.speed.peers import peers
 from benchmarks.speed.programs import Connector, Loop, Program, installed
 from benchmarks.speed.report import Facts, render
-from benchmarks.speed.results import FILE, Case, Entry, Results, load, this_machine
+from benchmarks.speed.results import FILE, Entry, Results, load, this_machine
 from benchmarks.speed.scenarios import (
     Plan,
     commands,
@@ -29,7 +29,7 @@ from benchmarks.speed.scenarios import (
 from sandbox.accounts import ACCOUNTS
 
 SCENARIOS = ("first", "limited", "later", "command", "workers")
-QUICK = Plan(sizes=(10_000,), latencies=(0,), runs=1)
+QUICK = Plan(sizes=(5_000,), latencies=(0,), runs=1)
 QUICK_SCENARIOS = ("first", "command")
 REPORT = FILE.with_name("RESULTS.md")
 
@@ -71,22 +71,12 @@ def main() -> None:
     programs: list[Program] = [Connector(), Loop(), *peers()]
     results = load()
     if not arguments.report:
-        chosen = [
-            one
-            for one in programs
-            if arguments.programs in (None, []) or one.name in arguments.programs
-        ]
+        chosen = [one for one in programs if one.name in (arguments.programs or [one.name])]
         found, missing = installed(chosen)
         versions = {program.name: program.versions() for program in found}
-        results = results.on(this_machine()).with_versions(versions)
+        results = results.on(this_machine()).with_versions(versions, missing)
         started = time.monotonic()
         for provider in arguments.providers:
-            without = (
-                Entry(Case("first", provider, one.name), "", left_out=missing[one.name])
-                for one in chosen
-                if one.name in missing and one.knows(provider)
-            )
-            results = results.with_entries(without)
             for entry in measure(provider, arguments.scenarios, found, _plan(arguments)):
                 results = results.with_entries([entry])
                 results.save()

@@ -84,14 +84,14 @@ def run(command: Sequence[str], environment: dict[str, str] | None = None) -> Ru
     for line in said.splitlines():
         if line.startswith(IMPORTED):
             imported = float(line.split()[-1])
-    first = messages.pop("first")
+    first, failure = messages.pop("first"), messages.pop("failure")
     return Run(
         wall=figures["ended"] - figures["started"],
         cpu=figures["cpu"],
         peak=figures["peak"],
         status=figures["status"],
         first_record=None if first is None else first - imported,
-        error=_last_words(said) if figures["status"] else "",
+        error=(failure or _last_words(said)) if figures["status"] else "",
         **messages,
     )
 
@@ -99,6 +99,7 @@ def run(command: Sequence[str], environment: dict[str, str] | None = None) -> Ru
 def _read(output: IO[bytes]) -> dict[str, Any]:
     records = states = largest = edited = 0
     first = None
+    failure = ""
     lines_of_state: list[bytes] = []
     for line in output:
         if line.startswith(_RECORDS):
@@ -110,12 +111,15 @@ def _read(output: IO[bytes]) -> dict[str, Any]:
             states += len(line)
             largest = max(largest, len(line))
             lines_of_state.append(line)
+        elif b'"error"' in line:
+            failure = _message_of(line) or failure
     return {
         "records": records,
         "states": states,
         "largest_state": largest,
         "edited": edited,
         "first": first,
+        "failure": failure,
         "lines_of_state": lines_of_state,
     }
 
@@ -123,3 +127,12 @@ def _read(output: IO[bytes]) -> dict[str, Any]:
 def _last_words(said: str) -> str:
     lines = [line for line in said.splitlines() if line.strip()]
     return lines[-1][:300] if lines else "it said nothing"
+
+
+def _message_of(line: bytes) -> str:
+    """The words of an Airbyte error; none if the line is another one."""
+    try:
+        message = json.loads(line)["trace"]["error"]["message"]
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return " ".join(str(message).split())[:300]

@@ -63,6 +63,7 @@ class Connector(Program):
     """This one. ``paced``: within the provider's rate limit. ``workers``: None for its default."""
 
     commands = ("spec", "check", "discover")
+    how = "As it is. Where it is to read at full speed, a small runner takes its pacing out."
 
     def __init__(self, paced: bool = False, workers: int | None = None) -> None:
         super().__init__("source-meetings")
@@ -84,11 +85,11 @@ class Connector(Program):
 
     def command(self, name: str, server: ServerProcess, folder: Path) -> list[str]:
         config = [] if name == "spec" else ["--config", self._config(server, folder)]
-        return [*self._start(), name, *config]
+        return [sys.executable, "-m", "source_meetings", name, *config]
 
     def _start(self) -> list[str]:
-        start = [sys.executable, "-m", "benchmarks.speed.runners.connector"]
-        return start if self._paced else [*start, "--unpaced"]
+        module = "source_meetings" if self._paced else "benchmarks.speed.runners.connector"
+        return [sys.executable, "-m", module]
 
     def _config(self, server: ServerProcess, folder: Path) -> str:
         workers = {} if self._workers is None else {"num_workers": self._workers}

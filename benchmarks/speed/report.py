@@ -54,7 +54,7 @@ def render(results: Results, facts: Facts, plots: Sequence[str]) -> str:
         "## Machine and versions\n",
         f"{results.machine}.\n",
         _days(results.entries),
-        _versions(results.versions, facts.how),
+        _versions(results, facts.how),
         "## Targets\n",
         _targets(results, facts),
         "## First syncs\n",
@@ -91,8 +91,9 @@ def _days(entries: Iterable[Entry]) -> str:
     )
 
 
-def _versions(versions: Mapping[str, str], how: Mapping[str, str]) -> str:
-    rows = ((name, versions[name], how.get(name, "")) for name in versions)
+def _versions(results: Results, how: Mapping[str, str]) -> str:
+    rows = [(name, words, how.get(name, "")) for name, words in results.versions.items()]
+    rows += [(name, "", f"Not run: {why}.") for name, why in results.missing.items()]
     return table(("program", "versions", "how it is run"), rows, text_columns=3)
 
 

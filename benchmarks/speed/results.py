@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -79,11 +78,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that is known. ``versions``: by program. ``machine``: in words."""
+    """Everything that is known. ``machine``: in words.
+
+    ``versions``: by program. ``missing``: of those that cannot be run, why not.
+    """
 
     machine: str
     versions: dict[str, str] = field(default_factory=dict)
     entries: tuple[Entry, ...] = ()
+    missing: dict[str, str] = field(default_factory=dict)
 
     def with_entries(self, new: Iterable[Entry]) -> Results:
         """The same, with some cases measured or measured again."""
@@ -94,17 +97,26 @@ class Results:
         """The same on this machine; figures of another one are dropped, as they do not compare."""
         return self if self.machine == machine else Results(machine)
 
-    def with_versions(self, versions: Mapping[str, str]) -> Results:
+    def with_versions(
+        self, versions: Mapping[str, str], missing: Mapping[str, str] | None = None
+    ) -> Results:
         """The same with these versions; the figures of a program at another one are dropped."""
         changed = {
             name for name in versions if self.versions.get(name, versions[name]) != versions[name]
         }
         kept = tuple(entry for entry in self.entries if entry.case.program not in changed)
-        return replace(self, versions={**self.versions, **versions}, entries=kept)
+        lacking = {name: why for name, why in self.missing.items() if name not in versions}
+        return replace(
+            self,
+            versions={**self.versions, **versions},
+            entries=kept,
+            missing={**lacking, **(missing or {})},
+        )
 
     def save(self, file: Path = FILE) -> None:
         entries = ",\n".join(json.dumps(asdict(entry)) for entry in self.entries)
-        head = json.dumps({"machine": self.machine, "versions": self.versions}, indent=1)
+        known = {"machine": self.machine, "versions": self.versions, "missing": self.missing}
+        head = json.dumps(known, indent=1)
         file.write_text(f'{head[:-2]},\n "entries": [\n{entries}\n]}}\n')
 
 
@@ -114,7 +126,7 @@ def load(file: Path = FILE) -> Results:
         return Results(this_machine())
     found = json.loads(file.read_text())
     entries = tuple(map(_entry, found["entries"]))
-    return Results(found["machine"], found["versions"], entries)
+    return Results(found["machine"], found["versions"], entries, found["missing"])
 
 
 def _entry(found: dict[str, Any]) -> Entry:
@@ -136,4 +148,4 @@ def this_machine() -> str:
     memory = ""
     if pages in os.sysconf_names:
         memory = f", {os.sysconf(pages) * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GB of memory"
-    return f"{name}, {os.cpu_count()} processors{memory}, {platform.system()} on {sys.platform}"
+    return f"{name}, {os.cpu_count()} processors{memory}, {platform.system()}"

@@ -1,39 +1,39 @@
-"""This connector, which says when its imports are done: `… connector.py [--unpaced] read …`.
+"""This connector without the budgets of its manifests: `… connector read …`.
 
-`--unpaced` leaves the budgets of the manifests out, so that the program is measured and not the
-provider's rate limit.
+A budget keeps it within the provider's rate limit, which is not what is to be measured. It also
+says when its imports are done.
 """
 
 from __future__ import annotations
 
-import sys
-import time
-from typing import Any
+import gc
 
-from source_meetings.run import run
-from source_meetings.source import SourceMeetings
+gc.disable()  # as in source_meetings.__main__, which goes on from here
+
+import sys  # noqa: E402
+import time  # noqa: E402
+from typing import Any  # noqa: E402
+
+from benchmarks.speed.marks import IMPORTED  # noqa: E402
+from source_meetings import run, source  # noqa: E402
+from source_meetings.__main__ import main  # noqa: E402
+
+_manifest_of = source.manifest_of
+_run = run.run
 
 
-def leave_the_budgets_out() -> None:
-    from source_meetings import source
+def manifest_without_budget(provider: str) -> dict[str, Any]:
+    manifest = _manifest_of(provider)
+    manifest.pop("api_budget", None)
+    return manifest
 
-    manifest_of = source.manifest_of
 
-    def without_budget(provider: str) -> dict[str, Any]:
-        manifest = manifest_of(provider)
-        manifest.pop("api_budget", None)
-        return manifest
-
-    source.manifest_of = without_budget
+def say_so_and_run() -> None:
+    print(IMPORTED, time.monotonic(), file=sys.stderr, flush=True)
+    _run()
 
 
 if __name__ == "__main__":
-    from benchmarks.speed.marks import IMPORTED
-
-    print(IMPORTED, time.monotonic(), file=sys.stderr, flush=True)
-    arguments = sys.argv[1:]
-    if arguments[0] == "--unpaced":
-        leave_the_budgets_out()
-        del arguments[0]
-    assert SourceMeetings
-    run(arguments)
+    source.manifest_of = manifest_without_budget
+    run.run = say_so_and_run
+    main()

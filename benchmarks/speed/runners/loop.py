@@ -23,7 +23,7 @@ def main() -> None:
         answer = orjson.loads(session.get(get["url"], headers=headers).content)
         if not get["rows"]:
             continue
-        for row in next(value for value in answer.values() if isinstance(value, list)):
+        for row in next((value for value in answer.values() if isinstance(value, list)), ()):
             emitted_at = time.time_ns() // 1_000_000
             record = {"stream": stream, "data": row, "emitted_at": emitted_at}
             out.write(orjson.dumps({"type": "RECORD", "record": record}) + b"\n")
