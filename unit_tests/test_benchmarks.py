@@ -125,7 +125,7 @@ def test_the_fastest_peer_decides() -> None:
     slow = entry("slow", 50_000, sample(wall=99.0))
     fast = entry("fast", 50_000, sample(wall=4.9))
 
-    assert verdicts(FIRST.with_entries([slow]))[words] is True  # the loop, 3 s, is no peer
+    assert verdicts(FIRST.with_entries([slow]))[words] is True  # the loop is not a peer
     assert verdicts(FIRST.with_entries([slow, fast]))[words] is False  # ours took 5 s
 
 

@@ -53,7 +53,9 @@ def peers() -> list[Peer]:
                     "start_date": f"{EVER}T00:00:00Z",
                 },
                 ("spec", "discover"),
-                "`check` asks for users, which the sandbox does not have.",
+                "`check` asks for users, which the sandbox does not have. It reads all meetings "
+                "again at each sync.",
+                resumes=False,
             ),
         ),
         SingerTap(Environment("tap-closeio", ("tap-closeio==1.6.6",)), ("close",)),

@@ -41,8 +41,8 @@ _MARK = EDITED.encode()
 class Run:
     """What one run took: seconds, bytes, and numbers of messages.
 
-    ``cpu``: of user and system together. ``first_record``: from the end of the imports, or from the
-    start where a program does not tell, to the first record that is printed; None if there is none.
+    ``cpu``: of user and system together. ``first_record``: from the end of the imports to
+    the first record, None without one. A program that does not tell is timed from its start.
     ``edited``: records that the benchmark had edited.
     """
 

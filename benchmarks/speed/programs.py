@@ -26,11 +26,12 @@ class Program(ABC):
     """A program that can read meetings.
 
     ``commands``: those that it has beside reading. ``how``: how it was pointed at loopback, or what
-    else one should know of it.
+    else one should know of it. ``resumes``: whether a later sync goes on from a state.
     """
 
     commands: tuple[str, ...] = ()
     how = ""
+    resumes = True
 
     def __init__(self, name: str, providers: Sequence[str] | None = None) -> None:
         self.name = name
@@ -144,6 +145,7 @@ class Connection:
     config: Callable[[Mapping[str, Any]], dict[str, Any]]
     commands: tuple[str, ...]
     note: str
+    resumes: bool = True
 
 
 class AirbytePeer(Peer):
@@ -151,6 +153,7 @@ class AirbytePeer(Peer):
         super().__init__(environment, (provider,))
         self._connection = connection
         self.commands = connection.commands
+        self.resumes = connection.resumes
         self.how = f"A small runner replaces the URL of each request. {connection.note}"
 
     def read(self, server: ServerProcess, folder: Path) -> list[str]:
@@ -218,6 +221,7 @@ class RestApi(Peer):
         "Its configuration names the URL. A small runner prints the rows; what dlt does after "
         "that, to normalize and load them, is left out. It reads all again at each sync."
     )
+    resumes = False
 
     def __init__(
         self, environment: Environment, configs: Mapping[str, Callable[[Any], dict[str, Any]]]

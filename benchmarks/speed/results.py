@@ -68,7 +68,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Entry:
-    """A case, the day it was measured, and its samples; or why there are none."""
+    """A case, the day it was measured, and its samples, or why it was left out."""
 
     case: Case
     day: str
@@ -78,7 +78,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that is known. ``machine``: in words.
+    """Everything that is known. ``machine``: its description.
 
     ``versions``: by program. ``missing``: of those that cannot be run, why not.
     """
@@ -135,7 +135,7 @@ def _entry(found: dict[str, Any]) -> Entry:
 
 
 def this_machine() -> str:
-    """The machine in words: its processor, how many, its memory and its system."""
+    """Describe the machine: its processors, memory and system."""
     name = platform.processor() or platform.machine()
     cpuinfo, pages = Path("/proc/cpuinfo"), "SC_PHYS_PAGES"
     if cpuinfo.is_file():

@@ -87,9 +87,10 @@ def later_syncs(provider: str, programs: Sequence[Program], plan: Plan) -> Itera
             commands = {}
             for program in programs:
                 place = _folder(folder, program)
-                first = run(program.read(server, place))
-                if first.status == 0:
-                    commands[program.name] = program.read_again(server, place, first)
+                command = program.read(server, place)
+                if program.resumes and (first := run(command)).status == 0:
+                    command = program.read_again(server, place, first)
+                commands[program.name] = command
             server.edit(edits)
             actions = {
                 Case("later", provider, name, plan.later_size, edits=edits): _reading(server, one)
@@ -142,7 +143,7 @@ def _serving(
 def _prepared(
     programs: Sequence[Program], server: ServerProcess, folder: Path
 ) -> dict[str, list[str]]:
-    """The commands of a first sync. The connector has read once, for the loop to know its GETs."""
+    """The commands of a first sync. The connector reads once: the loop repeats its GETs."""
     found = {}
     for program in programs:
         if isinstance(program, Connector):

@@ -1,7 +1,7 @@
 """Another Airbyte connector at another base URL: `… MODULE CLASS FROM TO COMMAND …`.
 
-The URL stands in the connector's code or manifest, and no option changes it. So it is replaced in
-each request just before that is sent; all else is the connector's.
+The URL stands in the connector's code or manifest, and no option changes it. The URL of each request
+is replaced just before the request is sent. The rest is the connector's own.
 """
 
 import sys

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 
-gc.disable()  # as in source_meetings.__main__, which goes on from here
+gc.disable()  # source_meetings.__main__ does the same before its imports
 
 import sys  # noqa: E402
 import time  # noqa: E402
