@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from benchmarks.speed.figures import (
     times_ours,
     times_the_loop,
 )
+from benchmarks.speed.process import run
 from benchmarks.speed.programs import Connector, Loop
 from benchmarks.speed.report import Facts, render, table
 from benchmarks.speed.results import Case, Entry, Results, Sample, load
@@ -217,6 +219,31 @@ def test_a_peer_without_its_python_is_named_with_the_reason(
 
     with pytest.raises(Missing, match="it needs Python 3.10"):
         Environment("peer", ("peer==1",), python310=True).make()
+
+
+def test_the_messages_of_a_run_are_counted() -> None:
+    lines = [
+        '{"type":"LOG"}',
+        '{"type":"RECORD","record":{"data":{}}}',
+        '{"type": "RECORD", "record": {"data": "edited by the benchmark 1"}}',
+        '{"type":"STATE"}',
+    ]
+
+    done = run([sys.executable, "-c", f"print({chr(10).join(lines)!r})"])
+
+    assert (done.records, done.edited, done.status, done.error) == (2, 1, 0, "")
+    assert done.states == done.largest_state == len(lines[-1]) + 1
+    assert done.peak > 1_000_000
+
+
+def test_a_run_that_fails_says_why() -> None:
+    trace = '{"type":"TRACE","trace":{"error":{"message":"The key is wrong."}}}'
+
+    told = run([sys.executable, "-c", f"import sys; print({trace!r}); sys.exit(1)"])
+    untold = run([sys.executable, "-c", "raise ValueError('no key')"])
+
+    assert (told.status, told.error) == (1, "The key is wrong.")
+    assert (untold.status, untold.error) == (1, "ValueError: no key")
 
 
 def test_the_smallest_scenario_measures_the_connector_and_the_loop() -> None:
