@@ -163,9 +163,9 @@ def _limited(results: Results, facts: Facts) -> str:
     head = "provider|limit|meetings|requests|points|seconds allowed|seconds|× allowed"
     without = [title for name, title in facts.titles.items() if facts.limits[name] is None]
     note = (
-        "Of requests, or points where requests have them. What is allowed is what the limit holds "
-        "back at least, and the start of the program. The sandbox enforces the limit. Larger syncs "
-        f"are left out, as they take hours. No fixed limit is documented: {', '.join(without)}.\n"
+        "The sandbox enforces the limit, on requests or on points. Allowed is the time for which "
+        "the limit holds requests back at least, and the start of the program. Sizes that take "
+        f"more than a few minutes are left out. No fixed limit: {', '.join(without)}.\n"
     )
     return f"{note}\n{table(head.split('|'), rows, text_columns=2)}"
 
