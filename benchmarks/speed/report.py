@@ -11,6 +11,7 @@ from benchmarks.speed.figures import (
     START_UP,
     cpu_per_row,
     measured,
+    median,
     middle,
     over_the_limit,
     targets,
@@ -54,6 +55,7 @@ def render(results: Results, facts: Facts, plots: Sequence[str]) -> str:
         "## Machine and versions\n",
         f"{results.machine}.\n",
         _days(results.entries),
+        _load(results.entries),
         _versions(results, facts.how),
         "## Targets\n",
         _targets(results, facts),
@@ -88,6 +90,17 @@ def _days(entries: Iterable[Entry]) -> str:
         f"Measured on {days[0]}.\n"
         if len(days) == 1
         else f"Measured from {days[0]} to {days[-1]}.\n"
+    )
+
+
+def _load(entries: Iterable[Entry]) -> str:
+    loads = [sample.load for entry in entries for sample in entry.samples if sample.load]
+    if not loads:
+        return ""
+    return (
+        f"The load average was {min(loads):.1f} to {max(loads):.1f}, half of the time at most "
+        f"{median(loads):.1f}. Above the number of processors, seconds say little, and CPU seconds "
+        "are higher than on a quiet machine.\n"
     )
 
 

@@ -36,7 +36,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Sample:
-    """One run of a case; see `process.Run` for the figures that it shares with it."""
+    """One run of a case; see `process.Run` for the figures that it shares with it.
+
+    ``load``: the machine's load average at its end.
+    """
 
     wall: float
     cpu: float
@@ -48,6 +51,7 @@ class Sample:
     first_record: float | None
     requests: int
     points: int
+    load: float = 0.0
 
     @classmethod
     def of(cls, run: Run, counts: Mapping[str, int]) -> Sample:
@@ -63,6 +67,7 @@ class Sample:
             first_record=first,
             requests=counts["requests"],
             points=counts["points"],
+            load=round(os.getloadavg()[0], 1),
         )
 
 

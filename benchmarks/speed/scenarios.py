@@ -45,7 +45,8 @@ Action = Callable[[], tuple[Run, Sample]]
 def first_syncs(provider: str, programs: Sequence[Program], plan: Plan) -> Iterator[Entry]:
     """First syncs of each size at each latency, the smallest for what the start takes."""
     expected: dict[tuple[str, int], tuple[int, float]] = {}
-    for size in (START_UP, *sorted(plan.sizes)):
+    start_up = (START_UP,) if 0 in plan.latencies else ()
+    for size in (*start_up, *sorted(plan.sizes)):
         with _serving(provider, size) as (server, folder):
             commands = _prepared(programs, server, folder)
             for latency in plan.latencies if size != START_UP else (0,):
