@@ -25,8 +25,8 @@ EVER = "2017-01-01"
 class Program(ABC):
     """A program that can read meetings.
 
-    ``commands``: those that it has beside reading. ``how``: how it was pointed at loopback, or what
-    else one should know of it. ``resumes``: whether a later sync goes on from a state.
+    ``commands``: what it can do beside reading. ``how``: how it is pointed at loopback, and other
+    notes for the report. ``resumes``: whether a later sync starts from a state.
     """
 
     commands: tuple[str, ...] = ()
