@@ -94,13 +94,17 @@ def _days(entries: Iterable[Entry]) -> str:
 
 
 def _load(entries: Iterable[Entry]) -> str:
-    loads = [sample.load for entry in entries for sample in entry.samples if sample.load]
+    samples = [sample for entry in entries for sample in entry.samples]
+    loads = [sample.load for sample in samples if sample.load]
     if not loads:
         return ""
+    noted = f" in the {len(loads)} of {len(samples)} runs that noted it"
+    if len(loads) == len(samples):
+        noted = ""
     return (
-        f"The load average was {min(loads):.1f} to {max(loads):.1f}, half of the time at most "
-        f"{median(loads):.1f}. Above the number of processors, seconds say little, and CPU seconds "
-        "are higher than on a quiet machine.\n"
+        f"The load average was {min(loads):.1f} to {max(loads):.1f}{noted}, half of the time at "
+        f"most {median(loads):.1f}. Above the number of processors, seconds say little, and CPU "
+        "seconds are higher than on a quiet machine.\n"
     )
 
 
