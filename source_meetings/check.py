@@ -1,4 +1,4 @@
-"""The ``check`` command: the requests that a manifest lists under ``check``, and no others."""
+"""The ``check`` command: makes only the requests that a manifest lists under ``check``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHECK_SECONDS = 18.0
 def check(
     manifest: Mapping[str, Any], factory: ModelToComponentFactory, connection: Connection
 ) -> AirbyteConnectionStatus:
-    """Make the requests of the check, in at most 20 seconds."""
+    """Make the requests of the check. Takes at most 20 seconds."""
     outcome: Future[None] = Future()
 
     def work() -> None:
@@ -39,7 +39,7 @@ def check(
         except BaseException as error:
             outcome.set_exception(error)
 
-    # A daemon, because a pool's thread would keep the process until the provider has answered.
+    # A daemon thread: a pool's thread would keep the process alive until the provider answers.
     threading.Thread(target=work, name="check", daemon=True).start()
     try:
         outcome.result(timeout=CHECK_SECONDS)
@@ -55,7 +55,7 @@ def check(
 
 
 def _run(step: Definition, factory: ModelToComponentFactory, connection: Connection) -> None:
-    """Take one step: a request, one ``for_each`` value of an option, or a class of the provider."""
+    """Run one step: a request, a request per ``for_each`` value, or a class of the provider."""
     definition = dict(step)
     if definition.get("type") != "CustomRequester":
         parts: dict[str, Any] = {
@@ -68,7 +68,7 @@ def _run(step: Definition, factory: ModelToComponentFactory, connection: Connect
         return
     for_each = definition.pop("for_each", None)
     requester = _requester(definition, factory, connection)
-    # {"option": "event_ids", "parameter": "event_id"}: one request for each of the values
+    # {"option": "event_ids", "parameter": "event_id"}: one request per value
     values = connection.provider[for_each["option"]] if for_each else [None]
     for value in values:
         requester.ask({for_each["parameter"]: str(value)} if for_each else {})

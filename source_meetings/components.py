@@ -1,7 +1,7 @@
-"""Parts of a manifest that are ours and not components of the CDK.
+"""Parts of a manifest that belong to this project and are not CDK components.
 
-The CDK passes an object without a ``type`` on as it is. Such an object names its class under
-``class_name``, as the CDK's custom components do, and gives the class's fields beside it.
+The CDK passes on an object without a ``type`` unchanged. Such an object names its class in
+``class_name``, as the CDK's custom components do, and lists the class's fields next to it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 
 def build(definition: Mapping[str, Any], kind: type, **given: Any) -> Any:
-    """Return the object that a part of a manifest defines.
+    """Build the object that a part of a manifest defines.
 
-    ``kind`` is the class if the definition names none. ``given`` are fields that do not come from
-    the manifest. Lists become tuples, so that objects can be frozen.
+    ``kind`` is the class to use if the definition names none. ``given`` are fields that do not come
+    from the manifest. Lists become tuples, so that objects can be frozen.
 
     Raises ValueError for a field that the class does not have.
     """

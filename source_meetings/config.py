@@ -1,6 +1,6 @@
-"""The configuration: the specification of its form, its checks, and the settings it does not know.
+"""The configuration: its specification, its checks, and warnings about unknown settings.
 
-What cannot be used is refused before a request is made, and the message names the field.
+An unusable configuration is refused before any request is made. The message names the field.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from source_meetings import timestamps
 from source_meetings.errors import config_error
 from source_meetings.schema_check import check
 
-# As in metadata.yaml
+# Same as in metadata.yaml
 DOCUMENTATION_URL = "https://docs.airbyte.com/integrations/sources/meetings"
 
 Place = tuple[str, ...]
 
 
 def connector_spec(providers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the specification of the whole connector; ``providers`` is each one's own part."""
+    """Return the specification of the whole connector. ``providers`` has each provider's part."""
     return {
         "type": "Spec",
         "documentation_url": DOCUMENTATION_URL,
@@ -75,7 +75,7 @@ def connector_spec(providers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
 
 
 def validate(config: Mapping[str, Any], form: Mapping[str, Any]) -> None:
-    """Raise a config_error that names the field when the configuration cannot be used.
+    """Raise a config_error that names the field if the configuration cannot be used.
 
     ``form`` is the ``connection_specification``.
     """
@@ -108,10 +108,10 @@ def _validate_start_date(text: str | None) -> None:
 
 
 def _is_url(text: str) -> bool:
-    """Whether the host and the port of a URL can exist; its form has been checked before."""
+    """Return whether a URL's host and port can exist. Its form has already been checked."""
     try:
         host = parse_url(text).host or ""
-    except HTTPError:  # LocationParseError, and its kin
+    except HTTPError:  # LocationParseError and related errors
         return False
     return all(0 < len(label) < 64 for label in host.split("."))
 
@@ -120,7 +120,7 @@ def _is_url(text: str) -> bool:
 
 
 def _options(form: Mapping[str, Any]) -> tuple[str, dict[str, Mapping[str, Any]]]:
-    """Return the field that tells the options of a ``oneOf`` apart, and the options by value."""
+    """Return the field that distinguishes the options of a ``oneOf``, and the options by value."""
     options = {}
     for option in form["oneOf"]:
         ((name, value),) = (
@@ -133,17 +133,17 @@ def _options(form: Mapping[str, Any]) -> tuple[str, dict[str, Mapping[str, Any]]
 
 
 def _chosen(form: Mapping[str, Any], value: Any) -> Mapping[str, Any] | None:
-    """Return the option of a ``oneOf`` that a value names, or None if it names none."""
+    """Return the option of a ``oneOf`` that a value selects, or None."""
     name, options = _options(form)
     choice = value.get(name) if isinstance(value, Mapping) else None
     return options.get(choice) if isinstance(choice, str) else None
 
 
 def _settled(form: Mapping[str, Any], value: Any, path: Place = ()) -> Mapping[str, Any]:
-    """Return a form with the chosen option in place of each ``oneOf``.
+    """Return a form with each ``oneOf`` replaced by the chosen option.
 
     Raises a config_error for a value that does not choose an option. JSON schema alone would report
-    a fault for each option, and not which one was meant.
+    an error for every option, without saying which one was meant.
     """
     if "oneOf" in form:
         chosen = _chosen(form, value)
@@ -169,7 +169,7 @@ def _how_to_choose(form: Mapping[str, Any], value: Any) -> str:
 
 
 def _example(form: Mapping[str, Any]) -> Any:
-    """Return what a person would fill in: of the first option, and the required fields only."""
+    """Return an example to fill in: the first option, with required fields only."""
     if "oneOf" in form:
         return _example(form["oneOf"][0])
     if "properties" in form:
@@ -181,9 +181,9 @@ def _example(form: Mapping[str, Any]) -> Any:
 
 
 def unknown_settings(config: Mapping[str, Any], form: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a warning for each setting that the form does not have; it names the closest one.
+    """Yield a warning for each setting that is not in the form. It suggests the closest name.
 
-    Keys that begin with two underscores are Airbyte's own.
+    Keys that begin with two underscores belong to Airbyte.
     """
     known = list(_settings(form, config))
     for path in _given(config, {path[:-1] for path in known}):
@@ -194,7 +194,7 @@ def unknown_settings(config: Mapping[str, Any], form: Mapping[str, Any]) -> Iter
 
 
 def _settings(form: Mapping[str, Any], value: Any, path: Place = ()) -> Iterator[Place]:
-    """Yield the path of each setting: those of the chosen option, or of all if none is chosen."""
+    """Yield the path of each setting of the chosen option, or of all options if none is chosen."""
     chosen = [form]
     if "oneOf" in form:
         option = _chosen(form, value)
@@ -215,7 +215,7 @@ def _given(value: Mapping[str, Any], groups: set[Place], path: Place = ()) -> It
 
 
 def _advice(path: Place, known: list[Place]) -> str:
-    """Say where a misplaced setting belongs, or which one a misspelled setting may mean."""
+    """Say where a misplaced setting belongs, or what a misspelled one probably means."""
     for other in known:
         if other[-1] == path[-1]:
             group = ".".join(other[:-1])

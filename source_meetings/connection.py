@@ -1,8 +1,8 @@
 """The configuration in use, and what all components of a connection share.
 
-The CDK hands the configuration to every component it builds. So the connection *is* the
-configuration, and carries with it what has to be known once: the tokens in use, the pace that the
-provider asks for, and how far each stream is.
+The CDK passes the configuration to every component it builds. So the connection *is* the
+configuration. It also carries the shared data: the tokens in use, the provider's pace, and the
+progress of each stream.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ LONGEST_RENEWAL_AHEAD = timedelta(minutes=2)
 
 @dataclass
 class Tokens:
-    """What the authenticators of a connection know of its OAuth tokens together.
+    """The OAuth token data that the authenticators of a connection share.
 
-    ``lock`` is held while tokens are renewed: refresh tokens are single use, so two workers that
-    renew at the same time would revoke each other's. ``accepted`` has the headers that the provider
-    has answered well. ``renew_ahead`` is how long before its end a token is renewed. ``failure`` is
-    the last renewal that failed, and when (on the monotonic clock).
+    ``lock`` is held while tokens are renewed. Refresh tokens are single use, so two workers that
+    renew at the same time would revoke each other's token. ``accepted`` has the headers that the
+    provider has accepted. ``renew_ahead`` is how long before it expires a token is renewed.
+    ``failure`` is the last failed renewal, and when it failed (on the monotonic clock).
     """
 
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -50,10 +50,10 @@ class Tokens:
 
 
 class Pace:
-    """Holds all workers back while the provider's budget for an interval is spent.
+    """Holds all workers back while the provider's budget for an interval is used up.
 
-    The budget in a manifest knows the documented limit. Other programs draw on the same one, and
-    some accounts have less, so what the answers say has the last word.
+    The budget in a manifest is the documented limit. Other programs share it, and some accounts
+    have less, so the answers take precedence.
     """
 
     def __init__(self) -> None:
@@ -63,20 +63,20 @@ class Pace:
 
     @property
     def seconds_left(self) -> float:
-        """How many seconds no request may be made; 0 or less if one may be made now."""
+        """Return the seconds until a request may be made: 0 or less if one may be made now."""
         with self._lock:
             return self._until - time.monotonic()
 
     def hold(self, seconds: float) -> None:
-        """Let nobody make a request for so many seconds."""
+        """Block all requests for this many seconds."""
         with self._lock:
             self._until = time.monotonic() + seconds
 
     def note(self, spent: bool, seconds: float) -> None:
-        """Take in whether an answer says that the budget is spent, and the length of the interval.
+        """Note whether an answer says that the budget is used up, and how long the interval is.
 
-        A budget that is still spent after the wait cannot be waited for; what is wrong then shows
-        as a 429.
+        If the budget is still used up after the wait, waiting does not help. The real problem then
+        shows as a 429.
         """
         with self._lock:
             newly, self._spent = spent and not self._spent, spent
@@ -85,10 +85,10 @@ class Pace:
 
 
 class Connection(dict[str, Any]):
-    """The configuration of one connection, live.
+    """The live configuration of one connection.
 
     ``path`` is the file that the configuration was read from. Renewed tokens are written back to it
-    when it is writable, because nobody else stores them when the connector is run by hand.
+    if it is writable, because nothing else stores them when the connector is run by hand.
     """
 
     def __init__(self, config: Mapping[str, Any], path: str | None = None) -> None:
@@ -106,46 +106,46 @@ class Connection(dict[str, Any]):
 
     @property
     def credentials(self) -> dict[str, Any]:
-        """The ``provider.credentials`` object; ``provider`` itself where there is none."""
+        """The ``provider.credentials`` object, or ``provider`` itself if it has none."""
         credentials: dict[str, Any] = self.provider.get("credentials") or self.provider
         return credentials
 
     @property
     def streams(self) -> Mapping[str, Progress]:
-        """How far each stream is."""
+        """The progress of each stream."""
         return self._progress
 
     def progress_of(self, stream: str) -> Progress:
-        """Return the progress of a stream, from now on the same one for all who ask."""
+        """Return the progress of a stream. Every caller gets the same object."""
         return self._progress.setdefault(stream, Progress(stream))
 
     def forget_progress(self) -> None:
-        """Begin to count anew."""
+        """Reset all counts."""
         self._progress.clear()
 
     def store_tokens(self, tokens: Mapping[str, Any]) -> None:
-        """Keep renewed tokens: in memory, in a CONTROL message at once, and in the file."""
+        """Store renewed tokens in memory, in a CONTROL message (sent at once), and in the file."""
         self.credentials.update(tokens)
         message = create_connector_config_control_message(dict(self))
-        # Printed, not queued: whoever reads us must have the token even if we are killed next.
+        # Printed, not queued: the reader must have the token even if this process is killed next.
         write_line(json.dumps(AirbyteMessageSerializer.dump(message)))
         if self.path is None:
             return
         try:
             _write_into(self.path.resolve(), tokens)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            # No failure: the CONTROL message has gone out.
+            # Not an error: the CONTROL message has been sent.
             self.path = None
             LOGGER.warning(
                 "The renewed OAuth tokens could not be written into the configuration file (%s). "
-                "The refresh token that stands there is used up: take the new one from the last "
+                "The refresh token in that file has been used: take the new one from the last "
                 "CONTROL message.",
                 getattr(error, "strerror", None) or type(error).__name__,
             )
 
 
 def _write_into(file: Path, tokens: Mapping[str, Any]) -> None:
-    """Write tokens into the credentials of a configuration file, in one step."""
+    """Write tokens into the credentials of a configuration file, atomically."""
     status = file.stat()
     if not (status.st_mode & 0o222 and os.access(file, os.W_OK)):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

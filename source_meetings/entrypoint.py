@@ -1,8 +1,8 @@
 """The CDK's commands, without a temporary directory.
 
-``AirbyteEntrypoint.run`` (airbyte-cdk 7.39.1) makes a temporary directory for a cache of requests,
-which nothing here uses (``use_cache``), and has the source write the configuration into it, secrets
-included. A process that is killed, or whose output is no longer read, leaves both behind.
+``AirbyteEntrypoint.run`` (airbyte-cdk 7.39.1) makes a temporary directory for a request cache that
+this connector does not use (``use_cache``). It also makes the source write the configuration there,
+including secrets. A process that is killed, or whose output is no longer read, leaves both behind.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from airbyte_cdk.utils.memory_monitor import MemoryMonitor
 from source_meetings.cdk.pages import Page
 from source_meetings.source import SourceMeetings
 
-_MESSAGES_BETWEEN_LOOKS_AT_THE_MEMORY = 50  # many of which are pages of a hundred rows and more
+_MESSAGES_BETWEEN_LOOKS_AT_THE_MEMORY = 50  # many are pages of a hundred rows or more
 
 
 class Entrypoint(AirbyteEntrypoint):
-    """Runs a command with inputs that have been read and checked, so no file is read again.
+    """Runs a command with inputs that were already read and checked, so it reads no file again.
 
-    ``config`` may be None for ``spec`` only, ``catalog`` for every command but ``read``.
+    ``config`` may be None only for ``spec``. ``catalog`` is needed only for ``read``.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class Entrypoint(AirbyteEntrypoint):
         state: list[AirbyteStateMessage] | None = None,
     ) -> None:
         super().__init__(source)
-        # The CDK looks every 5,000 messages, which are pages now.
+        # The CDK checks every 5,000 messages, but here a message can be a page.
         self._memory_monitor = MemoryMonitor(_MESSAGES_BETWEEN_LOOKS_AT_THE_MEMORY)
         self._config = config or {}
         self._catalog = catalog
         self._state = state or []
 
     def output(self, parsed_args: argparse.Namespace) -> Iterator[str | Page]:
-        """Yield what a command prints: messages as lines, as the CDK's ``run`` has them, and pages.
+        """Yield what a command prints: pages, and messages as lines, like the CDK's ``run``.
 
         Raises whatever the command raises, after the messages that were waiting to be printed.
         """
@@ -90,7 +90,7 @@ class Entrypoint(AirbyteEntrypoint):
     def handle_record_counts(
         message: AirbyteMessage, stream_message_count: defaultdict[HashableStreamDescriptor, float]
     ) -> AirbyteMessage:
-        """Count the rows of a stream into the state that follows them, also those of a page."""
+        """Count a stream's rows, including those in pages, into the state that follows them."""
         page = Page.carried_by(message)
         if page is None:
             return AirbyteEntrypoint.handle_record_counts(message, stream_message_count)

@@ -1,7 +1,7 @@
-"""The files that a command is given: configuration, configured catalog and state.
+"""The input files of a command: configuration, configured catalog and state.
 
-Every error names the file, and is a config_error: going on without a file, or with half of it,
-would read something else than what was asked for.
+Every error names the file and is a config_error. Continuing without a file, or with part of one,
+would read something other than what was requested.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airbyte_cdk.models import (
 from source_meetings.errors import config_error
 from source_meetings.schema_check import check
 
-# What of the protocol's own forms we rely on:
+# The parts of the protocol's own forms that we rely on:
 # https://github.com/airbytehq/airbyte-protocol (airbyte_protocol.yaml)
 _CATALOG = {
     "type": "object",
@@ -83,7 +83,7 @@ _FORMS = {
 
 
 def read_config(path: str) -> Mapping[str, Any]:
-    """Return the object in a configuration file; ``config.validate`` checks what is in it."""
+    """Return the object in a configuration file. ``config.validate`` checks its contents."""
     config = _read(path, "configuration")
     if not isinstance(config, dict):
         raise _malformed(path, "configuration", "is not an object")
@@ -104,7 +104,7 @@ def read_catalog(path: str) -> ConfiguredAirbyteCatalog:
 
 
 def _is_discovered(catalog: Any) -> bool:
-    """Whether it is what ``discover`` prints: the whole message, or the catalog in it."""
+    """Return whether this is ``discover`` output: the whole message, or only its catalog."""
     if not isinstance(catalog, Mapping):
         return False
     streams = catalog.get("streams")
@@ -116,13 +116,13 @@ def _is_discovered(catalog: Any) -> bool:
 
 
 def read_state(path: str) -> list[AirbyteStateMessage]:
-    """Return the states in a file, in order; of two states of a stream the last one counts.
+    """Return the states in a file, in order. If a stream has two states, the last one counts.
 
-    A file may hold a list, or one of its entries alone. An entry is a state
-    (``{"type": "STREAM", "stream": …}``) or the message that a connector prints it in
-    (``{"type": "STATE", "state": …}``). Older tools write ``{}`` for "no state".
+    A file may hold a list, or a single entry. An entry is a state (``{"type": "STREAM", "stream":
+    …}``) or the message in which a connector prints it (``{"type": "STATE", "state": …}``). Older
+    tools write ``{}`` for "no state".
 
-    What is in a stream's own state is for the stream to judge: see ``sync.SyncCursor``.
+    The stream checks the contents of its own state: see ``sync.SyncCursor``.
     """
     value = _read(path, "state")
     if isinstance(value, Mapping) and (not value or "type" in value):
@@ -152,7 +152,7 @@ def _read(path: str, what: str) -> Any:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise _malformed(path, what, f"is not valid JSON ({place}: {error.msg})") from error
-    except (ValueError, RecursionError) as error:  # too many digits; nested too deeply
+    except (ValueError, RecursionError) as error:  # too many digits, or nested too deeply
         raise _malformed(path, what, "is not JSON that can be read") from error
     raise _malformed(path, what, "is empty")
 
@@ -164,7 +164,7 @@ def _malformed(path: str, what: str, words: str) -> Exception:
 def _load(load: Callable[[Any], Any], value: Any, path: str, what: str) -> Any:
     try:
         return load(value)
-    except Exception as error:  # whatever the protocol's own deserialisation stumbles over
+    except Exception as error:  # any error from the protocol's own deserialization
         raise config_error(
             f"The {what} {path} does not have the form of the Airbyte protocol."
         ) from error

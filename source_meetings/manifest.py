@@ -1,4 +1,4 @@
-"""The manifests: one for each provider, with what they have in common and the schemas put in."""
+"""The manifests: one per provider, with the shared parts and the schemas filled in."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from source_meetings.config import connector_spec
 
 Definition = dict[str, Any]
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # written in C, where it was built
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C version, if it was built
 _PROVIDERS = resources.files("source_meetings") / "providers"
 
 
 @cache
 def providers() -> tuple[str, ...]:
-    """Return the names of the providers: each folder with a manifest is one."""
+    """Return the names of the providers: every folder that has a manifest."""
     folders = _PROVIDERS.iterdir()
     return tuple(sorted(folder.name for folder in folders if (folder / "manifest.yaml").is_file()))
 
@@ -40,7 +40,7 @@ def spec() -> Definition:
 
 
 def manifest_of(provider: str) -> Definition:
-    """Return a provider's manifest as the CDK takes it: complete, with no references in it."""
+    """Return a provider's manifest as the CDK expects it: complete, with references resolved."""
     manifest = ManifestComponentTransformer().propagate_types_and_parameters(
         "", _copy(_resolved(provider)), {}
     )
@@ -48,7 +48,7 @@ def manifest_of(provider: str) -> Definition:
 
 
 def streams_of(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> list[Definition]:
-    """Return the definitions of the streams that a configuration has."""
+    """Return the stream definitions for a configuration."""
     found: list[Definition] = []
     for entry in manifest["streams"]:
         if entry["type"] != "ConditionalStreams":
@@ -59,7 +59,7 @@ def streams_of(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> list[D
 
 
 def validate_options(options: Mapping[str, Any]) -> None:
-    """Let the provider refuse what a JSON schema cannot: its package's ``validate_options``."""
+    """Run the provider's ``validate_options``, for rules that a JSON schema cannot express."""
     package = import_module(f"source_meetings.providers.{options['name']}")
     provider_check = getattr(package, "validate_options", None)
     if provider_check is not None:
@@ -98,7 +98,7 @@ def _copy(definition: Definition) -> Definition:
 def _schemas() -> Definition:
     try:
         folder: Any = resources.files("source_meetings.schemas")
-    except ModuleNotFoundError:  # run from a checkout, where the folder lies beside the package
+    except ModuleNotFoundError:  # run from a checkout, where the folder is next to the package
         folder = Path(__file__).resolve().parent.parent / "schemas"
     return {
         entry.name.removesuffix(".json"): orjson.loads(entry.read_bytes())

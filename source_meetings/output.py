@@ -1,9 +1,9 @@
-"""Standard output: whole lines of the Airbyte protocol, whoever writes them.
+"""Standard output: whole lines of the Airbyte protocol, from any thread.
 
-Records, states, log lines and renewed tokens come from several threads. Each line is written under
-one lock, so that none is torn, and so that a process that is asked to stop can wait until nobody is
-in the middle of one. The CDK's own printing is not used, because its buffer holds the last lines
-back until the next one, and a process that is stopped while it waits for a rate limit loses them.
+Records, states, log lines and renewed tokens come from several threads. One lock protects each
+line, so no line is broken, and a process that is asked to stop can wait until the current line is
+complete. The CDK's own printing is not used: its buffer holds the last lines back until the next
+one arrives, so a process that is stopped while it waits for a rate limit loses them.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 _LOCK = threading.RLock()
 _LEAVING = threading.Event()
 _PIECE_BYTES = 1 << 16
-_LINE_ENDS = re.compile("[\u0085\u2028\u2029]")  # to JSON they are none, to many a reader they are
-_PATIENCE_SECONDS = 3.0  # for a reader that does not take the line that is being written
+_LINE_ENDS = re.compile("[\u0085\u2028\u2029]")  # JSON allows these; many readers split at them
+_PATIENCE_SECONDS = 3.0  # for a reader that does not take the current line
 
 
 def write_line(line: str) -> None:
-    """Write one line; everything but a record is on its way to the reader when this returns."""
+    """Write one line. Unless it is a record, it has been sent to the reader on return."""
     if not line.isascii():
         line = _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
     _write(f"{line}\n".encode(), flush=not line.startswith('{"type":"RECORD"'))
 
 
 def write_lines(lines: bytes) -> None:
-    """Write many whole lines, in UTF-8; they are on their way to the reader when this returns.
+    """Write many whole lines in UTF-8. They have been sent to the reader on return.
 
-    In pieces, so that a process that is asked to stop does not have to wait for all of them.
+    Writes in chunks, so that a process that is asked to stop does not have to wait for all lines.
     """
     begin = 0
     while begin < len(lines):
@@ -70,22 +70,22 @@ def _write(text: bytes, flush: bool) -> None:
             if out is None:  # a text stream of a test
                 sys.stdout.write(text.decode())
                 return
-            # Without a buffer (PYTHONUNBUFFERED) a signal may cut a write short.
+            # Without a buffer (PYTHONUNBUFFERED), a signal may interrupt a write.
             left = memoryview(text)
             while left:
                 left = left[out.write(left) or 0 :]
             if flush:
                 out.flush()
         except BrokenPipeError:
-            os._exit(128 + signal.SIGPIPE)  # nobody reads us any more
+            os._exit(128 + signal.SIGPIPE)  # the reader is gone
 
 
 @contextmanager
 def leaving_at_once_when_stopped() -> Iterator[None]:
-    """End the process at SIGTERM or SIGINT as soon as the line that is being written is whole.
+    """On SIGTERM or SIGINT, end the process as soon as the current line is complete.
 
-    SIGTERM is what Airbyte and ``docker stop`` send; as process 1 of a container Python would
-    ignore it. What has been printed by then is whole, and the last state among it is true.
+    Airbyte and ``docker stop`` send SIGTERM. As process 1 of a container, Python would ignore it.
+    Everything printed by then is complete, and the last state in it is correct.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -99,16 +99,17 @@ def leaving_at_once_when_stopped() -> Iterator[None]:
 
 
 def _leave(number: int, _: Any) -> None:
-    # The main thread, which runs this, may itself be in the middle of a line. And no sys.exit: it
-    # waits for the workers, which may be waiting for a rate limit.
+    # The main thread runs this, and may itself be in the middle of a line. sys.exit is not an
+    # option: it waits for the workers, which may be waiting for a rate limit.
     _LEAVING.set()
 
     def when_the_line_is_whole() -> None:
         _LOCK.acquire()
         with suppress(OSError, ValueError):
             sys.stdout.flush()
-        # Clients stop a connector that has said all, and take any end but the signal's own for a
-        # failure (PyAirbyte). Process 1 of a container cannot die of it, and leaves instead.
+        # Clients stop a connector when it has sent everything, and treat any exit but the signal's
+        # own as a failure (PyAirbyte). A signal cannot kill process 1 of a container, so it exits
+        # instead.
         os.kill(os.getpid(), number)
         os._exit(128 + number)
 
@@ -122,7 +123,7 @@ def _leave(number: int, _: Any) -> None:
 def send_logs_to_standard_output() -> None:
     """Make the CDK's log handlers write whole lines, each of them a LOG message in UTF-8."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # whatever the locale says
+        sys.stdout.reconfigure(encoding="utf-8")  # whatever the locale is
     for name in (None, "airbyte"):
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, logging.StreamHandler) and isinstance(
@@ -138,11 +139,11 @@ class _LogLines:
             write_line(line)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no output is held back."""
 
 
 def _without_needless_trace(record: logging.LogRecord) -> logging.LogRecord:
-    """Leave the stack trace out of what the CDK logs of an error that the user can fix."""
+    """Drop the stack trace from the CDK's log of an error that the user can fix."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, AirbyteTracedException) and (
         error.failure_type == FailureType.config_error
@@ -153,9 +154,9 @@ def _without_needless_trace(record: logging.LogRecord) -> logging.LogRecord:
 
 
 class _LogFormatter(AirbyteLogFormatter):
-    """As the CDK's, without needless stack traces; with ``--debug`` too every line is a message.
+    """Like the CDK's, without needless stack traces, and with a message per line under ``--debug``.
 
-    The CDK prints ``{"type": "DEBUG", …}`` then, which the protocol does not know.
+    With ``--debug``, the CDK prints ``{"type": "DEBUG", …}``, which the protocol does not have.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -1,6 +1,6 @@
-"""What a sync says of itself: a line a stream every half minute, and one at its end.
+"""Progress reports of a sync: one log line per stream every half minute, and one at the end.
 
-While workers wait, for a rate limit or before they try again, the log says what for and until when.
+While workers wait for a rate limit or before a retry, the log says why and until when.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ LOGGER = logging.getLogger("airbyte.source_meetings")
 
 SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_LOOKS = 1.0
-_SHORTEST_WAIT_SECONDS = 0.1  # that is counted
+_SHORTEST_WAIT_SECONDS = 0.1  # shorter waits are not counted
 _SHORTEST_WAIT_SAID_SECONDS = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Wait:
-    """One worker holds a request back. ``reason``: what for, as in "for Close's rate limit".
+    """One worker is holding a request back. ``reason`` is what for: "for Close's rate limit".
 
     ``began`` and ``until`` are in seconds of the monotonic clock.
     """
@@ -34,7 +34,7 @@ class Wait:
 
 
 class Progress:
-    """Counts what one stream does; any thread may count."""
+    """Counts the work of one stream. Any thread may use it."""
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
@@ -50,12 +50,12 @@ class Progress:
         self._before = (0.0, 0)  # when the last line was written, and the rows until then
 
     def begin(self) -> None:
-        """The stream is being read from now on."""
+        """Note that the stream is being read from now on."""
         self._begun = time.monotonic()
         self._before = (self._begun, 0)
 
     def end(self, whole: bool) -> None:
-        """Say what was done in all; ``whole`` is whether everything was read."""
+        """Log the totals. ``whole`` says whether everything was read."""
         if self._begun is None:
             return
         seconds = time.monotonic() - self._begun
@@ -70,7 +70,7 @@ class Progress:
         )
 
     def say(self) -> None:
-        """Say how far the stream is, if it is being read."""
+        """Log the progress, if the stream is being read."""
         if self._begun is None:
             return
         now, (then, rows) = time.monotonic(), self._before
@@ -94,7 +94,7 @@ class Progress:
         return f"{words}."
 
     def slices_are(self, number: int) -> None:
-        """So many slices are still to be read; more may come."""
+        """Add this many slices to read. More may follow."""
         with self._lock:
             self._slices = self._slices_done + number
 
@@ -110,9 +110,9 @@ class Progress:
 
     @contextmanager
     def waiting(self, reason: str, seconds: float) -> Iterator[None]:
-        """Count and announce that a worker holds a request back, for so long as it does.
+        """Count and announce that a worker is holding a request back, for as long as it does.
 
-        ``seconds`` is how long that is going to be.
+        ``seconds`` is the expected length of the wait.
         """
         began = time.monotonic()
         wait = Wait(reason, began, began + seconds)
@@ -130,13 +130,13 @@ class Progress:
 
     @property
     def waits(self) -> list[Wait]:
-        """The waits that are going on."""
+        """The current waits."""
         with self._lock:
             return list(self._waiting)
 
 
 class _Announcements:
-    """Says once what workers wait for, and again every half minute for as long as they do."""
+    """Logs what workers wait for: once, then every half minute for as long as they wait."""
 
     def __init__(self) -> None:
         self._said: dict[str, float] = {}
@@ -164,7 +164,7 @@ class _Announcements:
 
 @contextmanager
 def reported(streams: Mapping[str, Progress]) -> Iterator[None]:
-    """Let all streams that are being read say how far they are, and what they wait for."""
+    """Report the progress and the waits of all streams that are being read."""
     ended = threading.Event()
 
     def report() -> None:

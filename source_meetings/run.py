@@ -24,14 +24,14 @@ from source_meetings.output import (
 )
 from source_meetings.source import SourceInPages, SourceMeetings
 
-_M_ARENA_MAX = -8  # of glibc's malloc.h
+_M_ARENA_MAX = -8  # from glibc's malloc.h
 
 
 def run(args: Sequence[str] | None = None) -> None:
-    """Run one command of the Airbyte protocol; messages go to standard output.
+    """Run one command of the Airbyte protocol. Messages go to standard output.
 
-    Leaves the process with status 1 after an error, which is also a TRACE message, and with 2 when
-    the arguments are wrong.
+    Exits with status 1 after an error, which is also sent as a TRACE message, and with status 2 for
+    wrong arguments.
     """
     _share_one_heap()
     parsed = _parse(list(sys.argv[1:] if args is None else args))
@@ -55,22 +55,22 @@ def _parse(arguments: list[str]) -> Any:
 
 
 def _share_one_heap() -> None:
-    """Let all threads allocate from one heap, where the C library has a heap a thread (glibc).
+    """Make all threads share one heap, where the C library has one heap per thread (glibc).
 
-    Rows are made by one thread and freed by another, so each worker's heap stayed as large as the
+    One thread creates rows and another frees them, so each worker's heap stayed as large as the
     largest answer it ever held: 55 MB more for a million events of HighLevel. Threads that take
-    turns at Python's lock gain nothing from heaps of their own. See mallopt(3), M_ARENA_MAX.
+    turns holding Python's lock gain nothing from separate heaps. See mallopt(3), M_ARENA_MAX.
     """
     with suppress(AttributeError, OSError, TypeError):  # another system or C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _launch(entrypoint: Entrypoint, parsed: Any) -> None:
-    """Print the messages of a command as they come, and leave with status 1 after an error.
+    """Print a command's messages as they come. Exit with status 1 after an error.
 
-    In place of the CDK's ``launch``, which adds a second error, always called a config_error, to
-    that of a failed stream, and does not write whole lines (see ``output``). Each stream has
-    one error at most.
+    This replaces the CDK's ``launch``, which does not write whole lines (see ``output``), and which
+    adds a second error to that of a failed stream, always as a config_error. Here, each stream has
+    at most one error.
     """
     reported: set[str] = set()
     try:
@@ -108,7 +108,7 @@ def _entrypoint(parsed: Any) -> Entrypoint:
 
 
 def _report(error: AirbyteTracedException, check: bool) -> None:
-    """Answer a command that cannot begin: ``check`` has an answer for that, the others fail."""
+    """Report that a command cannot start: ``check`` answers with a status, the others fail."""
     status = error.as_connection_status_message() if check else None
     if status is None:
         _print_error(error)

@@ -1,6 +1,6 @@
-"""Checks a value against a JSON schema and reports the first fault in plain English.
+"""Checks a value against a JSON schema and reports the first error in plain English.
 
-A message names the place and the rule, never the value: it may be a secret.
+A message names the field and the rule but never the value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _TYPES = {
 
 
 def check(what: str, value: Any, schema: Mapping[str, Any]) -> None:
-    """Raise a config_error that names the field when a value does not fit its schema.
+    """Raise a config_error that names the field if a value does not fit its schema.
 
-    ``what`` begins the message, for example ``Configuration``. A schema explains a ``pattern`` in
-    the ``pattern_descriptor`` beside it.
+    ``what`` starts the message, for example ``Configuration``. A schema explains a ``pattern`` in
+    the ``pattern_descriptor`` next to it.
     """
     errors = sorted(_Validator(schema).iter_errors(value), key=lambda error: list(error.path))
     if errors:
@@ -36,8 +36,10 @@ def check(what: str, value: Any, schema: Mapping[str, Any]) -> None:
 
 
 def _place(path: Iterable[str | int]) -> str:
-    """Name a place: the path ``streams``, 0, ``stream``, ``name`` is ``stream.name in entry 1 of
-    streams``."""
+    """Return a place in words.
+
+    For ``streams``, 0, ``stream``, ``name`` that is ``stream.name in entry 1 of streams``.
+    """
     name, entry = "", ""
     for part in path:
         if isinstance(part, int):
@@ -89,12 +91,12 @@ def _unknown(error: jsonschema.ValidationError) -> str:
 def _strict_pattern(
     _: Any, pattern: str, value: Any, __: Mapping[str, Any]
 ) -> Iterator[jsonschema.ValidationError]:
-    """Match ``$`` only at the end, as ECMAScript does; Python also matches before a line break."""
+    """Match ``$`` only at the end, as ECMAScript does. Python also matches before a line break."""
     if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), value):
         yield jsonschema.ValidationError("does not match")
 
 
-# To JSON schema 8.0 is an integer; the CDK does not take it as a number of workers.
+# In JSON schema, 8.0 is an integer, but the CDK does not accept it as a number of workers.
 _Validator: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft7Validator,
     {"pattern": _strict_pattern},

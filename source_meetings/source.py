@@ -1,8 +1,8 @@
-"""The connector: a configuration, and the streams of the provider that it names.
+"""The connector: a configuration, and the streams of its provider.
 
-The CDK's declarative source is not used as a base. It has no place for a stream with a cursor of
-ours, and none for the length of its queue. Its parts are used, all public ones: the factory makes
-the components that a manifest declares, and the concurrent source reads the streams.
+The CDK's declarative source is not used as a base class: it does not support custom cursors or a
+custom queue length. Its public parts are used: the factory builds the components that a manifest
+declares, and the concurrent source reads the streams.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ _MOST_PAGES_QUEUED = 8
 class SourceMeetings(Source):
     """One provider's streams, chosen by ``config["provider"]["name"]``.
 
-    Without a configuration only ``spec`` can be answered. ``config_path`` is the configuration's
-    file, which renewed tokens are written to. ``catalog_path`` is for error messages.
+    Without a configuration, only ``spec`` works. ``config_path`` is the configuration's file, where
+    renewed tokens are written. ``catalog_path`` is for error messages.
 
-    Raises AirbyteTracedException (config_error) for a configuration that cannot be used, before a
-    request is made. Settings that are not known are logged.
+    Raises AirbyteTracedException (config_error) for an unusable configuration, before any request
+    is made. Unknown settings are logged.
     """
 
     def __init__(
@@ -97,9 +97,9 @@ class SourceMeetings(Source):
     # -- commands ---------------------------------------------------------------------------------
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
-        """Return the configuration in use; take one late, as Airbyte's standard tests hand it over.
+        """Return the configuration. Airbyte's standard tests pass it here and not at the start.
 
-        The CDK's version also writes it into ``temp_dir``, secrets included.
+        The CDK's version also writes it into ``temp_dir``, including secrets.
         """
         return self._connection or self._connect(config)
 
@@ -129,7 +129,7 @@ class SourceMeetings(Source):
         catalog: ConfiguredAirbyteCatalog,
         state: list[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
-        """Read the catalog's streams; one that this provider does not have is refused first."""
+        """Read the catalog's streams. Refuse a catalog with a stream that this provider lacks."""
         for message in self._read(catalog, state):
             page = Page.carried_by(message)
             if page is None:
@@ -166,7 +166,7 @@ class SourceMeetings(Source):
 
     @property
     def message_repository(self) -> MessageRepository:
-        """Where messages wait that are not part of what a command returns."""
+        """Holds the messages that are not part of a command's return value."""
         return self._messages
 
     # -- streams ----------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ class SourceMeetings(Source):
     def _warn_of_states_that_are_not_used(
         self, states: list[AirbyteStateMessage], known: Mapping[str, AbstractStream]
     ) -> None:
-        """A connection keeps the states of streams that it had with another provider before."""
+        """A connection keeps the states of streams that it had with a previous provider."""
         names = {state.stream.stream_descriptor.name for state in states if state.stream}
         if names - set(known):
             LOGGER.warning(
@@ -256,7 +256,7 @@ class SourceMeetings(Source):
 
 
 class SourceInPages(SourceMeetings):
-    """The same, for a reader that takes messages which carry a page of rows; see ``cdk.pages``."""
+    """The same source, for a reader that accepts pages of rows in messages. See ``cdk.pages``."""
 
     def read(
         self,
@@ -265,7 +265,7 @@ class SourceInPages(SourceMeetings):
         catalog: ConfiguredAirbyteCatalog,
         state: list[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
-        """Read the catalog's streams; one that this provider does not have is refused first."""
+        """Read the catalog's streams. Refuse a catalog with a stream that this provider lacks."""
         yield from self._read(catalog, state)
 
 
@@ -278,7 +278,7 @@ def _is_full_refresh(catalog: ConfiguredAirbyteCatalog | None, name: str) -> boo
 
 
 def _follow(connection: Connection, message: AirbyteMessage) -> None:
-    """Let the progress of a stream know what is printed of it."""
+    """Update a stream's progress from a printed message."""
     if message.record is not None:
         page = Page.carried_by(message)
         connection.progress_of(message.record.stream).rows += page.count if page else 1

@@ -1,4 +1,4 @@
-"""Points in time: parsed on the way in, UTC inside, one format per provider on the way out."""
+"""Points in time: parsed on input, UTC inside, and formatted per provider on output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pendulum
 
 UTC = timezone.utc
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # no state and no start date is older
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # no state or start date is older
 _USUAL = re.compile(
     r"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d{3}|\.\d{6})?)(Z|[+-]\d\d:\d\d)?", re.ASCII
 )
@@ -20,17 +20,17 @@ _OFFSETS = {None: "+00:00", "Z": "+00:00"}
 
 
 def parse(value: Any) -> datetime:
-    """Return the point in time that an ISO 8601 text names, in UTC.
+    """Return the point in time of an ISO 8601 text, in UTC.
 
     A text without an offset is UTC: Close's event log sends those
     (https://developer.close.com/api/resources/events/list.md).
 
-    Raises ValueError when the value is no text or names no point in time.
+    Raises ValueError if the value is not a text or not a point in time.
     """
-    if not isinstance(value, str) or not value[:1].isdigit():  # pendulum knows "now"
+    if not isinstance(value, str) or not value[:1].isdigit():  # pendulum accepts "now"
         raise ValueError(f"not a date-time: {type(value).__name__}")
     if found := _USUAL.fullmatch(value):
-        # The standard library reads it ten times as fast.
+        # The standard library parses it ten times as fast.
         with suppress(ValueError, OverflowError):
             moment = datetime.fromisoformat(f"{found[1]}{_OFFSETS.get(found[2], found[2])}")
             return moment if found[2] in _OFFSETS else moment.astimezone(UTC)
@@ -49,7 +49,7 @@ def parse(value: Any) -> datetime:
 
 
 def _plain(moment: datetime) -> datetime:
-    """A datetime of the standard library: arithmetic on pendulum's drops a standard time zone."""
+    """Return a standard datetime. Arithmetic on pendulum's drops a standard time zone."""
     return datetime(
         moment.year,
         moment.month,
@@ -63,7 +63,7 @@ def _plain(moment: datetime) -> datetime:
 
 
 def parse_or_none(value: Any) -> datetime | None:
-    """Return the point in time in UTC, or None for whatever names none."""
+    """Return the point in time in UTC, or None if the value is not one."""
     try:
         return parse(value)
     except ValueError:
@@ -71,7 +71,7 @@ def parse_or_none(value: Any) -> datetime | None:
 
 
 def iso(moment: datetime) -> str:
-    """Return the moment in UTC with microseconds and ``Z``, as states and Salesloft have it."""
+    """Return the moment in UTC with microseconds and ``Z``, as states and Salesloft write it."""
     utc = moment if moment.tzinfo is timezone.utc else moment.astimezone(timezone.utc)
     return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
@@ -82,7 +82,7 @@ def now() -> datetime:
 
 
 def server_time(headers: Mapping[str, str]) -> datetime:
-    """Return the provider's own time from its ``Date`` header, or this machine's without one."""
+    """Return the provider's time from the ``Date`` header, or this machine's time without one."""
     try:
         moment = parsedate_to_datetime(headers.get("Date") or "")
     except (TypeError, ValueError, IndexError):
@@ -98,6 +98,6 @@ def millis(moment: datetime) -> int:
 
 
 def millis_or_none(value: Any) -> int | None:
-    """Return the moment that a text names in epoch milliseconds, or None if it names none."""
+    """Return a text's point in time in epoch milliseconds, or None if it is not one."""
     moment = parse_or_none(value)
     return None if moment is None else millis(moment)

@@ -1,1 +1,1 @@
-"""Ways to see what changed that more than one provider can use."""
+"""Ways to find changes that more than one provider can use."""

@@ -1,15 +1,15 @@
-"""Telling the rows that changed, for an API that can list neither changes nor in their order.
+"""Finds the rows that changed, for an API that can neither filter nor sort by time of change.
 
-Everything has to be read at every sync, and what is new in it is decided here.
+Every sync reads everything, and this module decides what is new.
 
 What may be saved. A row can change after its list was read. Such a change is stamped later than
-everything that the provider had stamped when the first answer came. So the next sync has to emit
-what is stamped at or after the *bound*: the newest stamp in that first answer, or the newest that
-any earlier sync has seen. Neither depends on whose clock is right. A stamp from the future of the
-provider's clock is never a bound. Stamps may come in whole seconds, so the bound is a whole second.
+everything that the provider had stamped by the first answer. So the next sync must emit everything
+stamped at or after the *bound*: the newest stamp in that first answer, or the newest stamp that any
+earlier sync has seen. Neither depends on which clock is right. A stamp in the future of the
+provider's clock never becomes a bound. Stamps may have whole seconds only, so the bound does too.
 
-Because the bound is that cautious, rows at or after it are seen by two syncs. Their digests are
-saved (at most a thousand), so that they are not emitted twice.
+Because the bound is so cautious, two syncs see the rows at or after it. Their digests are saved (at
+most a thousand), so that they are not emitted twice.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class RowFields:
 
 @dataclass(frozen=True)
 class Before:
-    """What the sync before has seen.
+    """What the previous sync has seen.
 
-    ``bound``: rows that changed before it are not new; None: everything is new. ``newest``: the
+    ``bound``: rows that changed before it are not new. None: everything is new. ``newest``: the
     newest stamp on any row. ``emitted``: digests of rows at or after the bound. ``read_from`` and
     ``read_to``: the start times that it covered, in epoch milliseconds. ``partitions``: the lists
-    that it read, or None if that is not known.
+    that it read, or None if unknown.
     """
 
     bound: datetime | None = None
@@ -56,7 +56,7 @@ class Before:
 
     @classmethod
     def of(cls, state: State, cursor_field: str) -> Before:
-        """Return what a state says. Its cursor has to be a point in time."""
+        """Return what a state says. Its cursor must be a point in time."""
         bound = timestamps.parse(state[cursor_field])
         edges = [state.get("read_from"), state.get("read_to")]
         read_from, read_to = (edge if isinstance(edge, int) else 0 for edge in edges)
@@ -72,7 +72,7 @@ class Before:
 
 
 class ChangedRows:
-    """Picks the rows of one sync that are new. Any thread may use it."""
+    """Picks the new rows of one sync. Any thread may use it."""
 
     def __init__(self, fields: RowFields, before: Before, clock: datetime) -> None:
         """``clock`` is the provider's time before the first answer."""
@@ -84,7 +84,7 @@ class ChangedRows:
         self._lock = threading.Lock()
 
     def begin(self, answer: Answer) -> bool:
-        """Take in the first answer, before another one is asked for.
+        """Process the first answer. Call this before another one is requested.
 
         Returns whether there is a bound now.
         """
@@ -93,9 +93,9 @@ class ChangedRows:
         return self._newest > timestamps.EPOCH
 
     def take(self, answer: Answer, partition: str, emitted: Emitted) -> list[Row]:
-        """Return the rows of an answer that are new.
+        """Return the new rows of an answer.
 
-        ``partition`` is the list they come from, and ``emitted`` what of it was emitted already.
+        ``partition`` is the list they come from. ``emitted`` is what was already emitted of it.
         """
         known = self._before.partitions
         is_new_partition = known is not None and partition not in known

@@ -1,18 +1,18 @@
-"""The walk through a list that is sorted by time of change, newest first, down to a bound.
+"""Walks a list sorted by time of change, newest first, down to a bound.
 
-For APIs that can sort by time of change but not filter by it. A row that is edited while we walk
-jumps to the top, above the moment that is saved, and is read by the next sync. In the other
-direction, each edit would pull an unread row over the edge of the page.
+For APIs that can sort by time of change but not filter by it. A row that is edited during the walk
+jumps to the top, above the saved moment, and the next sync reads it. In the other direction, each
+edit would move an unread row across the edge of the page.
 
-Three things can go wrong, and each shows:
+Three things can go wrong, and each one is visible:
 
-- Rows that vanish pull unread ones onto pages that have been read. The total falls, and the walk
-  goes back by as many rows.
-- Rows that are created, or edited before the walk has read them, go to the top and push others over
-  the edge of the page, so that these come twice. That does no harm.
-- Rows with the same time may change places between two requests, where no order among them is
-  documented. Then one comes twice as well, and another one is left out. So rows that come twice are
-  counted, and compared with the changes at the top.
+- Rows that vanish pull unread rows onto pages that have been read. The total falls, and the walk
+  goes back by the same number of rows.
+- Rows that are created, or edited before the walk has read them, move to the top and push others
+  across the edge of the page, so that these appear twice. That does no harm.
+- Rows with the same time may swap places between two requests, if no order among them is
+  documented. Then one of them also appears twice, and another one is left out. So the walk counts
+  rows that appear twice, and compares them with the changes at the top.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _PAGES_BEFORE_LOOKING_AHEAD = 20
 _MOST_IDLE_PAGES = 3
 
 Version = tuple[Any, Any]
-"""A row's key and its time of change, as they came."""
+"""A row's key and its time of change, as received."""
 
 
 class _Walked:
-    """The rows that a walk has read, to tell why one of them comes again.
+    """The rows that a walk has read, to find out why a row appears again.
 
-    ``repeats``: rows that came twice. ``inserted``: how many of them the growing totals explain.
-    ``keys``: the rows that were read. ``idle_pages``: pages without a new row, one after the other.
+    ``repeats``: rows that appeared twice. ``inserted``: how many of them the growing totals
+    explain. ``keys``: the rows that were read. ``idle_pages``: consecutive pages without a new row.
     """
 
     def __init__(self, key: str, changed: str) -> None:
@@ -52,9 +52,9 @@ class _Walked:
     def take(self, rows: list[Row]) -> bool:
         """Add the rows of the next page.
 
-        Returns False if something else than a change above the walk brought a row again. After
-        changes, a page holds rows that are newer than all that were read (if the changes fill more
-        than a page), then rows that were read, in the order they had, then unread ones.
+        Returns False if something other than a change above the walk brought a row again. After
+        changes, a page holds rows newer than all that were read (if the changes fill more than a
+        page), then rows that were read, in their old order, then unread rows.
         """
         known = [self._version(row) for row in dropwhile(self._is_newer, rows)]
         places = [self._places[version] for version in known if version in self._places]
@@ -69,7 +69,7 @@ class _Walked:
         return come_first and places == sorted(places)
 
     def step_back(self, rows: int) -> None:
-        """Expect rows again, all but the first ``rows``: pages are read again on purpose."""
+        """Expect all but the first ``rows`` again: pages are read again on purpose."""
         self._places = {version: at for version, at in self._places.items() if at < rows}
 
     def changed_since(self, top: list[Row]) -> list[Row]:
@@ -87,10 +87,10 @@ class _Walked:
 class NewestFirst:
     """One walk, from the newest change down to ``bound``.
 
-    ``ask`` asks for a page by its number, and ``has_more`` says whether there is one after it.
-    ``key`` and ``changed`` are the fields of a row with its key and its time of change.
-    ``affordable`` returns the last page worth walking to, given the total of rows: reading
-    everything costs less than walking any further.
+    ``ask`` requests a page by its number. ``has_more`` says whether another page follows. ``key``
+    and ``changed`` are the fields of a row with its key and its time of change. ``affordable``
+    takes the total of rows and returns the last page worth walking to: beyond it, reading
+    everything costs less.
     """
 
     def __init__(
@@ -120,15 +120,16 @@ class NewestFirst:
     def pages(self) -> Iterator[Answer]:
         """Yield the pages.
 
-        Raises ReadEverything if the order is not to be relied on, or the walk would cost more than
-        reading everything, and Untrustworthy if it does not get on.
+        Raises ReadEverything if the order is not reliable, or the walk would cost more than reading
+        everything. Raises Untrustworthy if the walk makes no progress.
         """
         page = 1
         while True:
             answer = self._ask(page)
             fallen = self._fallen(answer)
             if fallen:
-                # Unread rows have moved up by as many places, onto pages that have been read.
+                # Unread rows have moved up by the same number of places, onto pages that have been
+                # read.
                 page = max(1, self._counted_page + 1 - -(-fallen // self._page_size))
                 self._counted_page = page - 1
                 self._read.step_back((page - 1) * self._page_size)
@@ -159,10 +160,10 @@ class NewestFirst:
         return max(0, before - self._total)
 
     def _changes_explain_repeats(self) -> bool:
-        """Whether every row that came twice was pushed over a page edge by a change above it.
+        """Return whether changes above the walk explain every row that appeared twice.
 
-        The totals show the rows that were created. If these are not enough, all rows that are new
-        at the top are counted, where those that were edited are too.
+        The totals show the rows that were created. If these do not explain all repeats, all new
+        rows at the top are counted, which includes edited rows.
         """
         read, page = self._read, 1
         new: set[Any] = set()
@@ -178,7 +179,7 @@ class NewestFirst:
         return len(new) >= read.repeats
 
     def _look_ahead(self) -> None:
-        """Ask for the last page that is worth walking to."""
+        """Request the last page that is worth walking to."""
         last = self._affordable(self._total)
         if self._total is not None and self._total <= last * self._page_size:
             return

@@ -1,30 +1,30 @@
-"""Reading all pages of a list by page number, while rows come and go.
+"""Reads all pages of a list by page number, while rows are added and removed.
 
-The list has to be in the order of something that never changes. So two rows are always in the same
-order, but not always on the same pages:
+The list must be sorted by something that never changes. Then two rows always have the same order,
+but they are not always on the same pages:
 
-- A row that comes pushes others to later pages. Some are read twice, which does no harm.
-- A row that vanishes pulls others to earlier pages. One of them may land on a page that has been
-  read, and would be missed.
+- A row that is added pushes others to later pages. Some are read twice, which does no harm.
+- A row that vanishes pulls others to earlier pages. One of them may land on a page that has
+  already been read, and would be missed.
 
-What an answer reveals depends on the totals it has:
+What an answer reveals depends on its totals:
 
-- A total of rows that falls says how many more rows vanished than came since the answer before.
-  The walk goes back by as many, to a page with a row that it has read: all rows that it has not
-  read come after that one.
-- A number of pages that falls says that rows vanished, but not how many or when, because it stays
-  the same while less than a page of them vanishes. The rows that moved may be on any page, so the
-  walk has to start over.
-- At the end, both say how many rows there are. (All pages but the last are full, so a number of
-  pages and the length of the last page make a total of rows.) If fewer different rows were read,
+- A total of rows that falls says how many more rows vanished than were added since the previous
+  answer. The walk goes back by that many, to a page with a row that it has read: all rows that it
+  has not read come after that one.
+- A number of pages that falls says that rows vanished, but not how many or when, because it does
+  not change while less than a page of them vanishes. The rows that moved may be on any page, so the
+  walk must start over.
+- At the end, both say how many rows there are. (All pages but the last are full, so the number of
+  pages and the length of the last page give the total of rows.) If fewer distinct rows were read,
   some were missed.
 
-No answer reveals these, so a walk can miss a row:
+In these cases no answer reveals the change, and a walk can miss a row:
 
-- With a total of rows: some vanish between two answers, and at least as many come.
-- With a number of pages only: some vanish, and the number stays the same.
-- Without totals: some vanish. Also, a page that is the same as the one before, because as many rows
-  as it holds came in front, cannot be told from a server that repeats its last page for ever.
+- With a total of rows: some vanish between two answers, and at least as many are added.
+- With only a number of pages: some vanish, and the number stays the same.
+- Without totals: some vanish. Also, if exactly a page of rows is added at the front, the next page
+  equals the previous one. A server that repeats its last page forever looks the same.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LOGGER = logging.getLogger("airbyte.source_meetings")
 
 _MOST_WALKS = 4
 _MOST_PAGES = 100_000
-_MOST_BACK = 4  # pages to go back by in one walk, beyond as many as it has
+_MOST_BACK = 4  # pages to go back by in one walk, in addition to as many as it has
 _MOST_REPEATS = 4
 
 
@@ -50,16 +50,16 @@ class End(Enum):
 
     LAST_PAGE = auto()
     VANISHED = auto()  # rows vanished, and unread ones may be on any page: start over
-    REPEATS = auto()  # a page has the same rows as the one before, and should have others
+    REPEATS = auto()  # a page has the same rows as the one before, but should have others
     RESTLESS = auto()  # the total of rows kept falling
 
 
 class PageWalk:
     """One walk through the pages, from the first one to the last.
 
-    Ask for page ``number`` and ``take`` the answer, until ``end`` says how the walk ended. ``keys``
-    has the keys of the rows that were read, ``falls`` how often the total of rows fell.
-    ``page_size`` is how many rows are asked for at once; the server's pages may be smaller.
+    Request page ``number`` and ``take`` the answer, until ``end`` says how the walk ended. ``keys``
+    has the keys of the rows that were read. ``falls`` counts how often the total of rows fell.
+    ``page_size`` is how many rows are requested at once. The server's pages may be smaller.
     """
 
     def __init__(self, page_size: int) -> None:
@@ -83,12 +83,12 @@ class PageWalk:
 
     @property
     def total(self) -> int | None:
-        """How many rows there were at the last answer; None if nothing says it."""
+        """The number of rows at the last answer, or None if unknown."""
         return self._total if self._total is not None else self._rows_on(self._pages)
 
     @property
     def least(self) -> int | None:
-        """How many rows there were at least throughout the walk; None if nothing says it."""
+        """The smallest number of rows at any time during the walk, or None if unknown."""
         if self._total is not None:
             return self._least
         return self._rows_on(self._fewest_pages, at_least=True)
@@ -110,13 +110,13 @@ class PageWalk:
                 self.end = End.VANISHED
                 return
         if self._going_back and self.number > 1 and hashes.isdisjoint(self.keys):
-            self.end = End.VANISHED  # more than the total fell by: other rows came meanwhile
+            self.end = End.VANISHED  # more than the total fell by: other rows were added meanwhile
             return
         self._going_back = False
         self.keys.add(hashes)
         repeated = bool(hashes) and hashes == self._previous
         if repeated and len(page.rows) == self._size and self._exists(page):
-            # Legitimate if as many rows came in front as a page holds: everything moved by a page.
+            # Legitimate if a full page of rows was added at the front: everything moved by a page.
             self._repeats += 1
             if max(more_rows, more_pages) <= 0 or self._repeats > _MOST_REPEATS:
                 self.end = End.REPEATS
@@ -135,8 +135,8 @@ class PageWalk:
         self.number += 1
 
     def _note_total(self, page: Answer) -> int:
-        """Return by how much the total of rows grew since the answer before."""
-        # A total of as many rows as this page has, though others have been read, is of this page.
+        """Return by how much the total of rows grew since the previous answer."""
+        # If the total equals this page's rows, but others have been read, it counts only this page.
         if page.total is None or (self.number > 1 and page.total == len(page.rows)):
             return 0
         before, self._total = self._total, page.total
@@ -144,7 +144,7 @@ class PageWalk:
         return 0 if before is None else page.total - before
 
     def _note_pages(self, page: Answer) -> int:
-        """Return by how much the number of pages grew since the answer before."""
+        """Return by how much the number of pages grew since the previous answer."""
         if page.pages is None:
             return 0
         before, self._pages = self._pages, page.pages
@@ -164,27 +164,30 @@ class PageWalk:
         self._previous = None
 
     def _exists(self, page: Answer) -> bool:
-        """Whether the totals say that there are rows of its own for this page."""
+        """Return whether the totals say that this page has rows of its own."""
         if page.pages is not None:
             return self.number <= page.pages
         return page.total is not None and (self.number - 1) * self._size < page.total
 
     def _is_last(self, page: Answer) -> bool:
-        """Whether the totals say so; without totals only the page after the last one tells."""
+        """Return whether the totals say so.
+
+        Without totals, only the page after the last one shows it.
+        """
         if page.pages is not None:
             return self.number >= page.pages
         if page.total is None:
             return False
-        # The largest page may be smaller than what was asked for.
+        # The largest page may be smaller than what was requested.
         read = (self.number - 1) * self._size + len(page.rows)
         if len(page.rows) < self._size:
             return read >= page.total
-        # A full page is the last one if the total says exactly that. If it has been exceeded, it
-        # counts something else (meetings, or the rows of this page), and says nothing.
+        # A full page is the last one if the total says exactly that. If the total has been
+        # exceeded, it counts something else (meetings, or the rows of this page), and is of no use.
         return read == page.total and not (self.number == 1 and read == self._page_size)
 
     def _rows_on(self, pages: int | None, at_least: bool = False) -> int | None:
-        """Return how many rows so many pages have: all but the last one are full.
+        """Return how many rows this many pages have: all but the last one are full.
 
         Without ``at_least``, the length of the last page is counted if the walk ended there. None
         if most pages are not full (they may be pages of meetings, not of rows), or if there is only
@@ -205,12 +208,12 @@ def all_pages(
     rows_of: str,
     stream: str,
 ) -> Iterator[Answer]:
-    """Yield the pages of a list; again from page 1 while totals say that rows slipped by.
+    """Yield the pages of a list, and start again from page 1 while totals show missed rows.
 
-    ``ask`` asks for a page, and ``key`` identifies a row. The other names are for messages:
+    ``ask`` requests a page, and ``key`` identifies a row. The other names are for messages:
     ``rows_of`` says whose rows they are, as in "rows of event 7".
 
-    Raises Untrustworthy if the pages contradict each other, or do not come to rest.
+    Raises Untrustworthy if the pages contradict each other, or keep changing.
     """
     before: tuple[int, int] | None = None
     repeated = False
@@ -220,7 +223,7 @@ def all_pages(
         if walk.end is End.VANISHED:
             continue
         if walk.end is End.REPEATS:
-            # Once, rows that came while others vanished may explain it.
+            # Once, rows that were added while others vanished may explain it.
             if repeated:
                 raise Untrustworthy(f"{provider} repeats a page instead of going on.")
             repeated = True
@@ -229,8 +232,8 @@ def all_pages(
         if total is None or least is None:
             return
         listed = walk.keys.distinct()
-        # After a second walk only rows may be left that came while it went on, to pages that were
-        # read already. They are the next sync's; a busy list has some at every walk.
+        # After a second walk, the only rows left may be those added during it, to pages that had
+        # already been read. They are left to the next sync: a busy list has some at every walk.
         if listed[0] >= (total if before is None else least):
             return
         if listed[0] == 0:
@@ -282,9 +285,9 @@ def _restless(rows_of: str, times: int) -> Untrustworthy:
 def all_tokens(ask: Callable[[str | None], Answer], *, provider: str) -> Iterator[Answer]:
     """Yield the pages of a list whose answers name the token of the next page.
 
-    ``ask`` asks for the page with a token; None stands for the first one.
+    ``ask`` requests the page with a token. None requests the first page.
 
-    Raises Untrustworthy if a token comes again, or if the list does not end.
+    Raises Untrustworthy if a token is repeated, or if the list does not end.
     """
     token: str | None = None
     seen: set[str] = set()
@@ -301,7 +304,7 @@ def all_tokens(ask: Callable[[str | None], Answer], *, provider: str) -> Iterato
 
 
 class _Keys:
-    """Keys of rows as 64-bit hashes: a million in eight megabytes, where a set takes a hundred."""
+    """Keys of rows as 64-bit hashes: a million take eight megabytes, and a hundred in a set."""
 
     _AT_ONCE = 100_000
 
@@ -315,7 +318,7 @@ class _Keys:
         self._hashes.extend(hashes)
 
     def distinct(self) -> tuple[int, int]:
-        """Return how many different ones there are, and their sum, which stands for the set."""
+        """Return how many distinct keys there are, and their sum, which identifies the set."""
         count = total = 0
         parts = 1 + len(self._hashes) // self._AT_ONCE
         for part in range(parts):

@@ -1,16 +1,16 @@
-"""The strategy for an ordinary API: a list that can be filtered by the time of change.
+"""The strategy for an ordinary API: a list that can be filtered by time of change.
 
-Everything is read first. Later syncs ask for what changed since the watermark, once for each filter
-(an API may have one for new rows and another one for changed rows).
+The first sync reads everything. Later syncs request what changed since the watermark, once for each
+filter (an API may have one filter for new rows and another for changed rows).
 
-What may be promised. A row on page 1 can change while page 5 is read, and page 5 can hold a newer
-stamp than that change has. So the newest stamp of a walk is not a watermark. Safe are stamps that
-were there before the walk began, because whatever changes afterwards is stamped later: those on the
-first page, and the newest one of the sync before. A first sync has none before it, and its first
-page may hold old rows only, so that the second sync would read almost everything again. Where an
-API can also list the newest change first, that page is asked for beforehand (``newest``). The
-provider's clock alone is not trusted, because nobody says that the stamps come from it. It only
-keeps stamps from the future out. Where rows have no readable stamp at all, it is what remains.
+What may be saved. A row on page 1 can change while page 5 is read, and page 5 can hold a stamp that
+is newer than that change. So the newest stamp of a walk is not a watermark. Stamps that existed
+before the walk began are safe, because anything that changes afterwards is stamped later: those on
+the first page, and the newest stamp of the previous sync. A first sync has no previous one, and its
+first page may hold old rows only, so the second sync would read almost everything again. If an API
+can also list the newest change first, that page is requested beforehand (``newest``). The
+provider's clock alone is not trusted, because nothing says that the stamps come from it. It only
+excludes stamps from the future. If rows have no readable stamp at all, the clock is used instead.
 
 A killed first sync is resumed by partition. Without partitions it begins again.
 """
@@ -53,7 +53,7 @@ _FORMATS = {
 
 @dataclass(frozen=True)
 class Filter:
-    """A request parameter that leaves out what changed earlier.
+    """A request parameter that leaves out rows that changed earlier.
 
     ``fields`` are the row's fields with the time that the filter compares, or with a later one.
     ``format`` is ``iso``, ``epoch_seconds`` or ``epoch_milliseconds``.
@@ -72,7 +72,7 @@ class Filter:
 class Partitions:
     """One list for each value of an option of the provider, sent as ``parameter``.
 
-    ``what`` is what a value stands for, for messages ("event").
+    ``what`` says what a value is, for messages ("event").
     """
 
     option: str
@@ -84,11 +84,11 @@ class Partitions:
 class UpdatedSince(Strategy):
     """Reads what changed since the watermark. See the module.
 
-    In a manifest: ``key`` are the fields that identify a row in its list, ``filters`` are as in
-    ``Filter`` and ``partitions`` as in ``Partitions``.
-    ``newest`` are request parameters that bring the newest change onto the first page.
-    ``look_back_seconds`` is how late a change may become visible, and ``settled_seconds`` what is
-    read again even when that has passed, for filters that leave out the very moment.
+    In a manifest: ``key`` are the fields that identify a row in its list. ``filters`` are as in
+    ``Filter``, and ``partitions`` as in ``Partitions``. ``newest`` are request parameters that put
+    the newest change on the first page. ``look_back_seconds`` is how late a change may become
+    visible. ``settled_seconds`` is what is read again even after that, for filters that leave out
+    the very moment.
     """
 
     stream: str
@@ -137,7 +137,7 @@ class UpdatedSince(Strategy):
     # -- rows -------------------------------------------------------------------------------------
 
     def stamp(self, row: Row, field: str) -> datetime | None:
-        """Return a row's time of change, the earliest that can be meant, or None."""
+        """Return a row's time of change, the earliest it can be, or None."""
         return timestamps.parse_or_none(row.get(field))
 
     def key_of(self, row: Row) -> Hashable:
@@ -156,18 +156,18 @@ class UpdatedSince(Strategy):
     # -- requests ---------------------------------------------------------------------------------
 
     def partition_ids(self) -> list[str]:
-        """Return what the state calls the partitions: an empty text if there are none."""
+        """Return the partitions' names in the state: an empty text if there are no partitions."""
         if self.partitions is None:
             return [""]
         values = self.config["provider"][self.partitions.option]
         return list(dict.fromkeys(str(value) for value in values))
 
     def name_of(self, partition: str) -> str:
-        """Return what messages call a partition: an empty text if there are none."""
+        """Return a partition's name for messages: an empty text if there are no partitions."""
         return f"{self.partitions.what} {partition}" if self.partitions else ""
 
     def newest_page(self, partition: str) -> Answer | None:
-        """Return the page with the newest change, or None if the API cannot be asked for it."""
+        """Return the page with the newest change, or None if the API cannot list it first."""
         if self.newest is None:
             return None
         return self.api.get(self.endpoint, {**self._params_of(partition), **self.newest})
@@ -175,7 +175,7 @@ class UpdatedSince(Strategy):
     def read_pages(
         self, partition: str, filter: Filter | None, bound: datetime | None
     ) -> Iterator[Answer]:
-        """Yield the pages of a partition: all rows, or those that a filter lets through."""
+        """Yield the pages of a partition: all rows, or those that pass a filter."""
         params = self._params_of(partition)
         whose = f"rows of {self.name_of(partition)}" if self.partitions else "rows"
         if filter is not None and bound is not None:
@@ -199,7 +199,7 @@ class UpdatedSince(Strategy):
 
 
 class _StateAhead(Exception):
-    """A saved watermark is in the provider's future. ``clock`` is what time it is there."""
+    """A saved watermark is in the provider's future. ``clock`` is the provider's time."""
 
     def __init__(self, clock: datetime) -> None:
         super().__init__()
@@ -208,11 +208,11 @@ class _StateAhead(Exception):
 
 @dataclass
 class _Watermarks:
-    """What one reading of a partition finds out about time, by filter.
+    """What one reading of a partition learns about time, per filter.
 
-    ``safe``: everything up to here has been read when the walk has ended; None if there was no row.
-    ``newest``: the newest stamp on any row. ``clocks``: the provider's time at the first answer and
-    at the last one.
+    ``safe``: everything up to here has been read when the walk ends. None if there was no row.
+    ``newest``: the newest stamp on any row. ``clocks``: the provider's time at the first and at the
+    last answer.
     """
 
     safe: dict[Filter, datetime | None] = field(default_factory=dict)
@@ -221,11 +221,11 @@ class _Watermarks:
 
 
 class PartitionsReading(Reading):
-    """Reads each partition, one slice for each: whole, or what changed.
+    """Reads each partition in one slice: the whole list, or what changed.
 
-    The state of a partition has for each filter the watermark, under the name of its parameter, and
-    the newest stamp on any row that was read (``…_seen``). It is taken over when all passes of the
-    partition are through.
+    For each filter, a partition's state has the watermark, under the name of the filter's
+    parameter, and the newest stamp on any row that was read (``…_seen``). The state is updated once
+    all passes of the partition are complete.
     """
 
     sees_changes = True
@@ -233,7 +233,7 @@ class PartitionsReading(Reading):
     def __init__(
         self, strategy: UpdatedSince, state: State, whole: set[Any], *, resumable: bool
     ) -> None:
-        """``whole`` are the partitions to read whole, whatever the state says."""
+        """``whole`` are the partitions to read in full, whatever the state says."""
         self._strategy = strategy
         self._state = state
         self._whole = whole
@@ -248,7 +248,7 @@ class PartitionsReading(Reading):
             yield Slice(values, held=known, saved=partition in self._whole)
 
     def _known(self, partition: str) -> State:
-        """Return the watermarks to begin with; none for what is read whole."""
+        """Return the watermarks to begin with: none for what is read in full."""
         known: State = self._state["partitions"].get(partition) or {}
         complete = all(_moment(known, one.parameter) for one in self._strategy.filters)
         return known if complete and partition not in self._whole else {}
@@ -306,7 +306,7 @@ class PartitionsReading(Reading):
             self._read[partition] = self._reached(known, marks)
 
     def _passes(self, known: State) -> list[Filter | None]:
-        """One pass for each filter; a single one without, if there is nothing to filter by."""
+        """Return one pass per filter, or an unfiltered one if there is nothing to filter by."""
         if known or self._strategy.start_date:
             return list(self._strategy.filters)
         return [None]
@@ -333,11 +333,11 @@ class PartitionsReading(Reading):
 
     @staticmethod
     def _safe(first: Answer, stamps: list[datetime | None]) -> datetime | None:
-        """The moment up to which nothing is left to read once the walk that began here is over."""
+        """Return the moment up to which everything has been read once the current walk ends."""
         known = [stamp for stamp in stamps if stamp is not None]
         if known:
             return min(max(known), first.clock)
-        # No row yet; or rows, but nothing in them says when they changed.
+        # No row yet, or no row says when it changed.
         return first.clock if first.rows else None
 
     def _reached(self, known: State, marks: _Watermarks) -> State:
@@ -346,7 +346,7 @@ class PartitionsReading(Reading):
         for one in self._strategy.filters:
             bound = marks.safe.get(one)
             if bound is None:
-                return {}  # no row yet: whatever comes is new, and reading it all costs no more
+                return {}  # no row yet: whatever appears is new, and reading it all costs no more
             stamps = [marks.newest.get(one), _moment(known, _seen(one))]
             state[one.parameter] = timestamps.iso(bound)
             state[_seen(one)] = timestamps.iso(max((s for s in stamps if s), default=bound))

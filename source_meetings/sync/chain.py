@@ -1,12 +1,11 @@
-"""One sync of one stream: a chain of readings, and the state that they may promise so far.
+"""One sync of one stream: a chain of readings, and the state that may be saved so far.
 
-1. What an interrupted first sync left is read.
-2. What changed since the saved state is read.
-3. If that is not possible, or there is no state, everything is read.
+1. Read what an interrupted first sync left unread. 2. Read what changed since the saved state. 3.
+If that is not possible, or there is no state, read everything.
 
-The state of an unfinished first sync is
-``{"scan": {"then": <the state it leads to>, "pending": [<slices that are left>]}}``. It has no
-cursor at its top level that another reader could take for a watermark.
+The state of an unfinished first sync is ``{"scan": {"then": <the state it leads to>, "pending":
+[<slices that are left>]}}``. It has no top-level cursor that another reader could mistake for a
+watermark.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ from source_meetings.sync.reading import (
 LOGGER = logging.getLogger("airbyte.source_meetings")
 
 _SCAN = "scan"
-# How often a slice is listed until it has been read, about: each state lists all that are left, of
-# which there may be thousands.
+# About how often a slice is listed until it has been read. Each state lists all slices that are
+# left, and there may be thousands.
 _STATES_PER_SLICE = 50
 
 
 class Observer(Protocol):
-    """Is told how far a sync is."""
+    """Receives the progress of a sync."""
 
     def slices_are(self, left: int) -> None: ...
     def slice_done(self) -> None: ...
@@ -47,7 +46,7 @@ class _Nobody:
 
 
 class _Course:
-    """How far one reading is: which of its slices are left."""
+    """The progress of one reading: which slices are left."""
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
@@ -67,7 +66,7 @@ class _Course:
         self._left[id(slice)] = slice
 
     def finish(self, slice: Slice) -> bool:
-        """Take a slice off the list. Returns whether it is time to save a state."""
+        """Mark a slice as read. Returns whether it is time to save a state."""
         del self._left[id(slice)]
         if not self.reading.resumable:
             return False
@@ -88,12 +87,12 @@ class _Course:
 class Sync:
     """Plans and reads the slices of one sync, and knows its state at any time.
 
-    ``given`` is the saved state. With ``full_refresh`` everything is read, whatever was read
-    before. Only an unfinished attempt is resumed, which is what Airbyte passes when it repeats one.
-    ``save`` is called when there is a new state to save.
+    ``given`` is the saved state. With ``full_refresh``, everything is read again. Only an
+    unfinished attempt is resumed: Airbyte passes its state when it repeats a full refresh. ``save``
+    is called when there is a new state to save.
 
-    ``slices`` is for one thread, all else for any. A slice counts as read when ``read`` has ended,
-    so whoever reads has to hand over each page before asking for the next one.
+    Only one thread may call ``slices``; any thread may call the rest. A slice counts as read when
+    ``read`` has ended, so the caller must hand over each page before it asks for the next one.
     """
 
     def __init__(
@@ -117,7 +116,7 @@ class Sync:
         self._failed = False
 
     def slices(self) -> Iterator[Slice]:
-        """Yield the slices of this sync. Raises what the strategy raises, but one failure only."""
+        """Yield the slices of this sync. Raises what the strategy raises, but only one failure."""
         try:
             for slice in self._chain():
                 if self._failed:
@@ -134,9 +133,9 @@ class Sync:
     def read(self, slice: Slice) -> Iterator[list[Row]]:
         """Yield the rows of a slice, page by page.
 
-        One failure ends the stream and is raised. Slices that are being read then are read to their
-        end, or to their own failure, which is not raised. Slices that have not begun are left for
-        the next sync.
+        The first failure ends the stream and is raised. Slices that are being read at that time run
+        to their end, or to a failure of their own, which is not raised. Slices that have not
+        started are left for the next sync.
         """
         if self._failed:
             return
@@ -195,7 +194,7 @@ class Sync:
         yield from self._all_slices(self._strategy.first(since), instead=True)
 
     def _resumed(self) -> tuple[Reading, State] | None:
-        """Return the reading that goes on with the given state, and the state it leads to."""
+        """Return the reading that resumes from the given state, and the state it leads to."""
         scan = self._given.get(_SCAN)
         state = scan.get("then") if isinstance(scan, dict) else None
         pending = scan.get("pending") if isinstance(scan, dict) else None
@@ -212,9 +211,9 @@ class Sync:
         return None if since is None else self._strategy.changes(since)
 
     def _all_slices(self, reading: Reading, instead: bool = False) -> Iterator[Slice]:
-        """Yield the slices of a resumable reading, which have to be known before a state is saved.
+        """Yield the slices of a resumable reading. All must be known before a state is saved.
 
-        ``instead``: it takes the place of the readings before it.
+        ``instead``: this reading replaces the readings before it.
         """
         course = _Course(reading)
         slices = list(reading.slices())

@@ -1,7 +1,7 @@
-"""Which timestamps can be trusted: a provider's own clock decides, never this machine's.
+"""Which timestamps to trust: the provider's clock decides, never this machine's.
 
-The clock is the ``Date`` header of an answer. It leaves out the fraction of a second, so the real
-time is less than a second later.
+The clock is the ``Date`` header of an answer. It has whole seconds, so the real time is less than a
+second later.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ _FAR_AHEAD = timedelta(days=1)
 def reached(moments: Iterable[datetime | None], clock: datetime) -> list[datetime]:
     """Return the moments that are not in the provider's future.
 
-    A row can carry any timestamp. One from the future must not become a watermark, because every
-    change until then would be missed.
+    A row can carry any timestamp. One from the future must not become a watermark, because the
+    connector would then miss every change until that time.
     """
     end = clock + _FRACTION
     return [moment for moment in moments if moment is not None and moment < end]
 
 
 def clamped(moment: datetime, clock: datetime) -> datetime:
-    """Return the moment, or the latest one that is not in the provider's future."""
+    """Return the moment, or the latest moment that is not in the provider's future."""
     return min(moment, clock + _FRACTION)
 
 
 def is_ahead(moment: datetime, clock: datetime) -> bool:
-    """Return whether a saved moment is so far in the provider's future that it cannot be true.
+    """Return whether a saved moment is too far in the provider's future to be true.
 
-    Clocks that differ by minutes are common; a day is no such difference.
+    Clocks often differ by minutes, but not by a day.
     """
     return moment > clock + _FAR_AHEAD
 
 
 def ahead_in_words(provider: str, clock: datetime, part: str = "") -> str:
-    """Return what to say of a saved state that is ahead of a provider's clock.
+    """Return a message for a saved state that is ahead of a provider's clock.
 
-    ``part`` names what the state is of, if it is not the whole stream's ("event 7").
+    ``part`` names what the state covers, if not the whole stream ("event 7").
     """
     whose = f" of {part}" if part else ""
     words = f"the saved state{whose} is ahead of {provider}'s clock ({timestamps.iso(clock)});"

@@ -1,7 +1,7 @@
-"""Recognizing rows that were seen before, by digests that fit into a state.
+"""Recognizes rows from an earlier sync by digests that fit into a state.
 
-A state is kept below 100 kilobytes. So when there are thousands of rows, several that follow each
-other in time share one digest, and a change of one of them brings all of these again.
+A state is kept below 100 kilobytes. So with thousands of rows, several rows that follow each other
+in time share one digest. A change to one of them emits all of them again.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ import orjson
 from source_meetings.sync.reading import Row, State
 
 _BYTES = 6
-_MOST_DIGESTS = 5_000  # about; eight characters each
+_MOST_DIGESTS = 5_000  # approximate; eight characters each
 _FIRST_MOMENT = datetime.min.replace(tzinfo=timezone.utc)
 
 
 def digest(value: Any) -> bytes:
     """Return six bytes that differ for two versions of a row.
 
-    The order of keys does not count. Among 10,000 rows, a change is overlooked once in 28 billion
-    changes.
+    The order of keys does not matter. Among 10,000 rows, one change in 28 billion is missed.
     """
     try:
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
@@ -42,7 +41,7 @@ def pack(digests: Iterable[bytes]) -> str:
 
 
 def unpack(text: Any) -> frozenset[bytes]:
-    """Return the digests in a state; none for anything that is not such a text."""
+    """Return the digests in a state, or none if the value is not such a text."""
     try:
         packed = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
     except (binascii.Error, ValueError):
@@ -51,7 +50,7 @@ def unpack(text: Any) -> frozenset[bytes]:
 
 
 class SeenRow(NamedTuple):
-    """A row with its id, the point in time that places it among the others, and its digest."""
+    """A row's id, the point in time that orders it among the others, and its digest."""
 
     id: str
     at: datetime | None
@@ -64,9 +63,9 @@ class SeenRow(NamedTuple):
 
 
 def _ends_block(id: str, rows_each: int) -> bool:
-    """Whether a row is the last one of its block.
+    """Return whether a row is the last one of its block.
 
-    The row alone decides, so that a row that comes or goes changes its own block only.
+    Only the row itself decides, so a row that is added or removed affects only its own block.
     """
     return rows_each == 1 or int.from_bytes(digest(id)[:4], "big") % rows_each == 0
 
@@ -76,13 +75,13 @@ def _block(versions: list[bytes]) -> bytes:
 
 
 class SeenRows:
-    """The rows that were seen in a window that the next sync reads again."""
+    """The rows seen in a window that the next sync reads again."""
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[tuple[datetime, str], bytes]] = {}
 
     def add(self, row: SeenRow) -> None:
-        """Note a row; the latest version counts."""
+        """Note a row. The latest version counts."""
         self._rows[row.id] = (row.place, row.version)
 
     def discard(self, row: SeenRow) -> None:
@@ -105,10 +104,10 @@ class SeenRows:
 
 
 class ChangedSince:
-    """Picks the rows that are not as they were seen before.
+    """Picks the rows that differ from what was seen before.
 
-    ``seen`` is what ``SeenRows.state`` returned. Where several rows share a digest, pages have to
-    come from the latest to the earliest; otherwise more rows are picked than have changed.
+    ``seen`` is what ``SeenRows.state`` returned. If several rows share a digest, pages must arrive
+    from the latest to the earliest. Otherwise more rows are picked than have changed.
     """
 
     def __init__(self, seen: Any) -> None:
@@ -119,18 +118,18 @@ class ChangedSince:
         self._block: list[SeenRow] = []
 
     def pick(self, page: list[SeenRow]) -> list[SeenRow]:
-        """Return the changed rows among those of a page, as far as can be told yet."""
+        """Return the rows of a page that are already known to have changed."""
         if self._rows_each == 1:
             return [row for row in page if row.version not in self._digests]
         changed: list[SeenRow] = []
         for row in sorted(page, key=lambda one: one.place, reverse=True):
             if _ends_block(row.id, self._rows_each):
-                changed += self.rest()  # it ends the block of those before it
+                changed += self.rest()  # it ends the block of the rows before it
             self._block.append(row)
         return changed
 
     def rest(self) -> list[SeenRow]:
-        """Return the changed rows among those that could not be told yet."""
+        """Return the changed rows among those that were still undecided."""
         block, self._block = self._block[::-1], []
         if not block or _block([row.version for row in block]) in self._digests:
             return []
@@ -138,9 +137,9 @@ class ChangedSince:
 
 
 class Emitted:
-    """The latest versions of the rows that a sync has emitted, where its pages overlap.
+    """The latest versions of the rows that a sync has emitted, for pages that overlap.
 
-    At most ``limit`` rows are remembered: to emit a row twice does no harm.
+    At most ``limit`` rows are remembered: emitting a row twice does no harm.
     """
 
     def __init__(self, limit: int = 10_000) -> None:

@@ -1,8 +1,8 @@
-"""The look-back: changes may become visible some time after the moment they are stamped with.
+"""The look-back: a change may become visible some time after its timestamp.
 
-So a sync reads the time just before its watermark once more. When the watermark has not moved for
-that long, this has been done for the last time: the look-back is *settled*. Thousands of changes of
-one moment are then not read again at every quiet sync.
+So a sync reads the time just before its watermark again. Once the watermark has not moved for that
+long, this is no longer necessary: the look-back is *settled*. Without this, thousands of changes of
+one moment would be read again at every quiet sync.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ class LookBack:
     settled: timedelta = timedelta()
 
     def reach(self, state: State) -> timedelta:
-        """Return how far before the watermark of a state the next sync has to begin."""
+        """Return how far before the watermark of a state the next sync must begin."""
         return self.settled if state.get("settled") else self.length
 
     def seen(self, before: State, *, began: datetime, ended: datetime, moved: bool) -> State:
         """Return the part of the next state that says since when the watermark is known.
 
-        ``before`` is the state that the sync began with, ``began`` and ``ended`` are the provider's
-        time when the sync read its first and its last answer, and ``moved`` says whether the
-        watermark has moved.
+        ``before`` is the state that the sync began with. ``began`` and ``ended`` are the provider's
+        time at the sync's first and last answer. ``moved`` says whether the watermark has moved.
 
-        What is stamped with the watermark may become visible until ``length`` after it was seen,
-        which was at ``ended`` at the latest. So only a sync that begins later than that settles it.
-        The provider's clock has whole seconds, so more than ``length`` must have passed by it.
+        A change stamped with the watermark may become visible until ``length`` after the watermark
+        was seen, which was at ``ended`` at the latest. So only a sync that begins after that
+        settles it. The provider's clock has whole seconds, so more than ``length`` must have
+        passed.
         """
         seen_at = timestamps.parse_or_none(before.get("seen_at"))
         if moved or seen_at is None:

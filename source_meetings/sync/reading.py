@@ -1,9 +1,9 @@
 """The interfaces between a sync, the strategies of the providers, and their APIs.
 
-A *strategy* knows how a stream is kept equal to its provider. For each sync it makes *readings*: a
-first one reads everything, a later one reads what changed, and one that was interrupted is resumed.
-A reading says which *slices* there are, reads each of them page by page through an *API*, and knows
-the *state* that may be saved then. Several threads read slices at the same time.
+A *strategy* knows how to keep a stream equal to its provider. For each sync it makes *readings*: a
+first reading reads everything, a later one reads what changed, and an interrupted one is resumed. A
+reading lists its *slices*, reads each slice page by page through an *API*, and knows the *state*
+that may be saved. Several threads read slices at the same time.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ State = dict[str, Any]  # a JSON object
 class Answer:
     """One accepted answer of a provider.
 
-    ``rows``: the records in it. ``clock``: the provider's time (its ``Date`` header, which has
-    whole seconds), UTC. ``body``: the whole JSON, or None if the endpoint takes a refusal with this
-    ``status`` for an answer.
+    ``rows``: its records. ``clock``: the provider's time (the ``Date`` header, in whole seconds),
+    UTC. ``body``: the whole JSON, or None if the endpoint accepts a refusal with this ``status`` as
+    an answer.
 
-    ``total``: how many rows there are on all pages. ``pages``: how many pages there are. ``more``:
-    whether there are rows after these. ``following``: the token of the next page. Each is None if
-    the answer does not say.
+    ``total``: the number of rows on all pages. ``pages``: the number of pages. ``more``: whether
+    more rows follow. ``following``: the token of the next page. Each is None if the answer does not
+    say.
     """
 
     rows: list[Row]
@@ -58,16 +58,16 @@ class Api(Protocol):
         page: str | int | None = None,
         partition: Mapping[str, Any] = ...,
     ) -> Answer:
-        """Ask once, and as often as it takes to get an answer that can be accepted.
+        """Request a page, with retries until an answer can be accepted.
 
-        ``params`` are sent beside those of the manifest, or in their place. ``page`` is what the
-        endpoint's paginator sends (a page number, an offset or a token); None asks for the first
+        ``params`` are added to those of the manifest, or replace them. ``page`` is what the
+        endpoint's paginator sends (a page number, an offset or a token). None requests the first
         page. ``partition`` fills placeholders of the path.
         """
         ...
 
     def page_size(self, endpoint: str) -> int:
-        """Return how many rows the endpoint's paginator asks for."""
+        """Return how many rows per page the endpoint's paginator requests."""
         ...
 
     def pages_by_token(self, endpoint: str) -> bool:
@@ -83,9 +83,9 @@ class Api(Protocol):
 class Slice:
     """A part of a reading, which one worker reads.
 
-    ``values`` describe it, as a JSON object. ``held`` stays in memory: a page that was fetched
-    already, for example. ``saved``: whether a state lists it until it has been read, if its reading
-    is resumable.
+    ``values`` describe it, as a JSON object. ``held`` stays in memory, for example a page that was
+    already fetched. ``saved``: whether states list it until it has been read, if its reading is
+    resumable.
     """
 
     values: State
@@ -96,7 +96,7 @@ class Slice:
 class Reading(ABC):
     """One pass of one sync over a stream. It is used once.
 
-    ``resumable``: slices that have not been read go into the state, to be resumed from there.
+    ``resumable``: unread slices are saved in the state, so the next sync can resume with them.
     ``sees_changes``: a resumed reading also shows what changed since the state was saved.
     """
 
@@ -107,7 +107,7 @@ class Reading(ABC):
     def slices(self) -> Iterable[Slice]:
         """Return the slices to read. One thread calls this, and it may make requests.
 
-        Raises ReadEverything, at any time, if the stream has to be read whole instead.
+        Raises ReadEverything, at any time, if the whole stream must be read instead.
         """
 
     @abstractmethod
@@ -116,62 +116,64 @@ class Reading(ABC):
 
     @abstractmethod
     def state(self, whole: bool) -> State:
-        """Return the state that may be promised.
+        """Return the state that may be saved.
 
-        ``whole``: every slice has been read. Otherwise it is the state that holds before, which for
-        a resumable reading is the one it leads to, and is saved beside the slices that are left.
+        ``whole``: every slice has been read. Otherwise, this is the state that already holds. For a
+        resumable reading it is the state it leads to, saved together with the slices that are left.
         """
 
     def pending(self, slices: Sequence[Slice]) -> list[State]:
-        """Return what is saved for slices that are left, in their order. It may be fewer, larger
-        ones, so that a state stays small."""
+        """Return what to save for the slices that are left, in order.
+
+        They may be merged into fewer, larger ones, so that a state stays small.
+        """
         return [slice.values for slice in slices]
 
 
 class Strategy(ABC):
-    """How a stream is kept equal to its provider. Made from the manifest; holds nothing of a sync.
+    """How a stream is kept equal to its provider. Built from the manifest; keeps no sync data.
 
     A complete state has the stream's cursor field at its top level. The methods that return a
-    reading may make requests, to find out what there is to read.
+    reading may make requests to find out what to read.
     """
 
     cursor_field: str
 
     def start(self) -> State | None:
-        """Return the state that the configured start date stands for, or None."""
+        """Return the state for the configured start date, or None."""
         return None
 
     @abstractmethod
     def first(self, since: State | None) -> Reading:
         """Return a reading of everything.
 
-        ``since`` is the state from which the changes could not be read, if there was one.
+        ``since`` is the state whose changes could not be read, if there was one.
         """
 
     @abstractmethod
     def resume(self, state: State, pending: list[State]) -> Reading:
         """Return a reading of the slices that were left, which leads to ``state``.
 
-        Raises UnusableState, before any request, if they are not this stream's.
+        Raises UnusableState, before any request, if they do not belong to this stream.
         """
 
     @abstractmethod
     def changes(self, state: State) -> Reading:
         """Return a reading of what changed since a complete state.
 
-        Raises UnusableState, before any request, if the state is not this stream's, and
-        ReadEverything if the stream has to be read whole instead.
+        Raises UnusableState, before any request, if the state does not belong to this stream.
+        Raises ReadEverything if the whole stream must be read instead.
         """
 
 
 class UnusableState(Exception):
-    """A saved state, or a slice in it, is not one of this stream's: it is read from the start."""
+    """A saved state, or a slice in it, is not this stream's. The stream is read from the start."""
 
 
 class ReadEverything(Exception):
-    """The changes can no longer be listed, or only at a higher price; the text says why.
+    """The changes can no longer be listed, or only at a higher cost. The text says why.
 
-    ``from_start``: the state is of no use at all, not even to leave out older rows.
+    ``from_start``: the state is of no use at all, not even for leaving out older rows.
     """
 
     def __init__(self, reason: str, *, from_start: bool = False) -> None:
@@ -180,8 +182,8 @@ class ReadEverything(Exception):
 
 
 class Untrustworthy(Exception):
-    """Answers that cannot all be true, or that leave rows out; the text says what was seen."""
+    """Answers that contradict each other, or that leave rows out. The text says what was seen."""
 
 
 class Misconfigured(Exception):
-    """The provider does not have what the configuration names; the text says how to correct it."""
+    """The provider lacks something that the configuration names. The text says how to fix it."""
