@@ -844,7 +844,7 @@ def test_rows_that_keep_changing_places_end_with_an_error_that_says_so(box):
         box.fault("page=1&", number, kind="short_page", n=9)
     output = read(config(box))
     assert output.exit_code == 1
-    assert "kept changing places while they were read, 4 times over" in output.errors[0]["message"]
+    assert "kept moving while they were read, 4 times in a row" in output.errors[0]["message"]
 
 
 @pytest.mark.parametrize("totals", COUNTED)
@@ -898,7 +898,7 @@ def test_a_server_that_does_not_advance_is_an_error_at_the_second_try(box, total
     # Then it is told from rows that moved by a second try
     assert pages(box) == [1, 2, 1, 2]
     (error,) = output.errors
-    assert "ExpoPlatform repeats a page instead of going on." in error["message"]
+    assert "ExpoPlatform repeats a page instead of moving on." in error["message"]
     assert error["failure_type"] == "transient_error"
 
 
@@ -919,7 +919,7 @@ def test_a_server_that_does_not_advance_is_an_error_although_its_totals_grow(box
     # Then it ends soon
     assert pages(box) == 2 * [1, 2, 3, 4, 5, 6]
     (error,) = output.errors
-    assert "ExpoPlatform repeats a page instead of going on." in error["message"]
+    assert "ExpoPlatform repeats a page instead of moving on." in error["message"]
 
 
 @pytest.mark.parametrize("status", [403, 404])

@@ -34,9 +34,17 @@ FOR_EVER: dict[str, tuple[Json, str, str]] = {
     ),
     "dropped": ({"kind": "drop"}, "transient_error", "could not be reached"),
     "page for signing in": ({"kind": "html"}, "transient_error", "web page"),
-    "text": ({"kind": "body", "body": "ok"}, "transient_error", "another shape"),
-    "null inside": ({"kind": "body", "body": {"data": None}}, "transient_error", "another shape"),
-    "error inside": ({"kind": "body", "body": {"error": "no"}}, "transient_error", "another shape"),
+    "text": ({"kind": "body", "body": "ok"}, "transient_error", "the documented shape"),
+    "null inside": (
+        {"kind": "body", "body": {"data": None}},
+        "transient_error",
+        "the documented shape",
+    ),
+    "error inside": (
+        {"kind": "body", "body": {"error": "no"}},
+        "transient_error",
+        "the documented shape",
+    ),
     "redirect": (
         {"kind": "redirect", "location": "http://127.0.0.1:9/"},
         "config_error",

@@ -242,7 +242,7 @@ def test_page_tokens_without_end_are_an_error():
         return Answer([], timestamps.EPOCH, following=str(next(numbers)))
 
     # When its pages are read, then that ends
-    with pytest.raises(Untrustworthy, match="Acme goes on after 100000 pages."):
+    with pytest.raises(Untrustworthy, match="Acme lists more than 100000 pages."):
         for _ in all_tokens(ask, provider="Acme"):
             assert next(numbers) < 1_000_000
 

@@ -1,5 +1,5 @@
 """Where the connector meets the CDK.
 
-``requester`` is the requester that manifests name, ``stream`` makes a stream of what a manifest
-says and a strategy does, and ``cursor`` saves what its sync may promise.
+``requester`` is the requester that manifests name, ``stream`` builds a stream from a manifest entry
+and a strategy, and ``cursor`` saves the state of its sync.
 """

@@ -1,8 +1,8 @@
-"""The cursor of a stream that a strategy reads: it saves what the sync may promise.
+"""The cursor of a stream that a strategy reads: it saves the state of its sync.
 
-The CDK's own cursors save the greatest value that was read. That is no change watermark when rows
-are listed by another field than the one they are filtered by: these providers list meetings by
-creation or start time, and say by modification time what changed.
+The CDK's own cursors save the greatest value that was read. That is not a change watermark if rows
+are listed by one field and filtered by another: these providers list meetings by creation or start
+time, and show changes by modification time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SyncCursor(Cursor):
         self._stream = stream
         self._manager = state_manager
         self._messages = messages
-        self._emitting = threading.Lock()  # states leave in the order in which they were taken
+        self._emitting = threading.Lock()  # states are emitted in the order they were taken
         given = dict(state_manager.get_stream_state(stream, None) or {})
         if NO_CURSOR_STATE_KEY in given:
             LOGGER.warning(
@@ -70,14 +70,14 @@ class SyncCursor(Cursor):
             self._messages.emit_message(self._manager.create_state_message(self._stream, None))
 
     def stream_slices(self) -> Iterable[StreamSlice]:
-        """Not used: ``stream.SyncPartitions`` asks the sync itself."""
+        """Not used: ``stream.SyncPartitions`` asks the sync directly."""
         return ()
 
     def observe(self, record: Record) -> None:
-        """Nothing: what may be saved follows from slices, not from the greatest value seen."""
+        """Do nothing: the state depends on slices, not on the greatest value seen."""
 
     def close_partition(self, partition: Partition) -> None:
-        """Nothing: the sync knows which slices were read whole."""
+        """Do nothing: the sync knows which slices were read completely."""
 
     def should_be_synced(self, record: Record) -> bool:
         return True

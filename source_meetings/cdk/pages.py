@@ -1,14 +1,14 @@
-"""Rows pass through the CDK page by page, and not one by one.
+"""Rows pass through the CDK page by page, not one by one.
 
-For each row the CDK has an entry in a queue, with its locks, a message object, and a JSON text that
-is made by the one thread that prints. That was most of what a row cost. So the worker that reads a
-page also writes its rows as lines of the Airbyte protocol, and one record of the CDK carries them.
+For each row, the CDK has an entry in a queue with its locks, a message object, and a JSON text that
+the one printing thread makes. That was most of the cost of a row. So the worker that reads a page
+also writes its rows as lines of the Airbyte protocol, and one record of the CDK carries them.
 
-Everything else stays the CDK's: the queue and so the order of rows and states, the statuses, the
-checkpoints and the errors. ``SourceMeetings.read`` takes pages apart for those who read messages.
-``Entrypoint`` prints their lines as they are, and counts their rows into the state that follows.
-The CDK counts pages for rows in one place, its log line "Read … records"; ``not_a_count_of_pages``
-leaves that out, and ``progress`` has the right one.
+The CDK still does everything else: the queue and so the order of rows and states, the statuses, the
+checkpoints and the errors. ``SourceMeetings.read`` splits pages for callers that read messages.
+``Entrypoint`` prints their lines unchanged, and counts their rows into the state that follows. The
+CDK counts pages as rows in one place, its log line "Read … records". ``not_a_count_of_pages`` drops
+that line, and ``progress`` logs the right count.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ Row = dict[str, Any]
 
 _PAGE = "page of source-meetings"
 _MOST_ROWS = 200
-# To JSON they do not end a line, to many a reader they do.
+# These do not end a line in JSON, but many readers split at them.
 _LINE_ENDS = [(end.encode(), f"\\u{ord(end):04x}".encode()) for end in "\u0085\u2028\u2029"]
 
 
 @dataclass(frozen=True)
 class Page:
-    """Rows of a stream as lines of the protocol. ``count`` is how many there are, at least one."""
+    """A stream's rows as lines of the protocol. ``count`` is their number, at least one."""
 
     stream: str
     lines: bytes
@@ -50,7 +50,7 @@ class Page:
 
     @classmethod
     def of(cls, stream: str, rows: list[Row]) -> Page:
-        """Return the page of some rows, of which there must be one at least."""
+        """Return the page of these rows. There must be at least one."""
         documents = [_document(row) for row in rows]
         begin = b'{"type":"RECORD","record":{"stream":%b,"data":' % orjson.dumps(stream)
         end = b',"emitted_at":%d}}\n' % (time.time_ns() // 1_000_000)
@@ -62,7 +62,7 @@ class Page:
 
     @classmethod
     def carried_by(cls, message: AirbyteMessage) -> Page | None:
-        """Return the page that a message carries; None if it is an ordinary message."""
+        """Return the page that a message carries, or None for an ordinary message."""
         page = None if message.record is None else message.record.data.get(_PAGE)
         return page if isinstance(page, cls) else None
 
@@ -78,12 +78,12 @@ class Page:
 
 
 def not_a_count_of_pages(record: logging.LogRecord) -> bool:
-    """A filter for the CDK's logger: whether to keep a line."""
+    """A filter for the CDK's logger: returns whether to keep a line."""
     return not (isinstance(record.msg, str) and record.msg.startswith("Read "))
 
 
 def _document(row: Row) -> bytes:
-    """Return a row as JSON, without the fields that are null, which the CDK leaves out as well."""
+    """Return a row as JSON, without null fields. The CDK leaves those out too."""
     nulls = [name for name, value in row.items() if value is None]
     if nulls:
         row = row.copy()

@@ -1,4 +1,4 @@
-"""The requester that manifests name: the CDK's, with our own client, and answers we can trust."""
+"""The requester that manifests name: the CDK's, with our own client and checked answers."""
 
 # No "from __future__ import annotations" here: Python 3.10 cannot resolve a quoted InitVar, and the
 # CDK asks every component for its type hints.
@@ -39,12 +39,12 @@ class ApiRequester(HttpRequester):
     """One endpoint of a provider.
 
     ``url_base``, ``path``, ``request_parameters``, ``request_headers``, ``authenticator`` and
-    ``error_handler`` are as in the CDK's HttpRequester. ``provider`` is the provider's name in
-    messages, and ``endpoint`` the name by which a strategy asks for this one. ``answer`` is the
-    shape of a good answer (see ``transport.answer``), ``rate_limit`` how the provider announces its
-    limit (see ``transport.waits``), and ``paginator`` how pages are asked for.
+    ``error_handler`` are the same as in the CDK's HttpRequester. ``provider`` is the provider's
+    name in messages. ``endpoint`` is the name that a strategy uses for this endpoint. ``answer`` is
+    the shape of a good answer (see ``transport.answer``), ``rate_limit`` is how the provider
+    announces its limit (see ``transport.waits``), and ``paginator`` is how pages are requested.
 
-    In the message of an error filter, ``{name}`` stands for the request's parameter of that name.
+    In the message of an error filter, ``{name}`` is replaced by the request's parameter ``name``.
     """
 
     name: str = ""
@@ -69,9 +69,9 @@ class ApiRequester(HttpRequester):
         )
         super().__post_init__(parameters)
         connection, auth = self.config, self.authenticator
-        # SourceMeetings hands the one to every component, and each manifest declares the other.
+        # SourceMeetings passes the first to every component, and each manifest declares the second.
         assert isinstance(connection, Connection) and isinstance(auth, ProviderAuthenticator)
-        # What does not depend on the slice is made once.
+        # What does not depend on the slice is built once.
         self._base = self.get_url_base().rstrip("/")
         self._params = dict(self.get_request_params())
         headers = self.get_request_headers()
@@ -98,7 +98,7 @@ class ApiRequester(HttpRequester):
 
     @property
     def page_size(self) -> int:
-        """How many rows a page has; 0 without a paginator."""
+        """The number of rows per page, or 0 without a paginator."""
         size = getattr(self.paginator, "get_page_size", None)
         return (size() if size else None) or 0
 
@@ -108,7 +108,7 @@ class ApiRequester(HttpRequester):
         page: str | int | None = None,
         partition: Mapping[str, Any] | None = None,
     ) -> Answer:
-        """Ask the endpoint. See ``sync.reading.Api.get``."""
+        """Send a request to the endpoint. See ``sync.reading.Api.get``."""
         paging: Mapping[str, Any] = {}
         if self.paginator is not None:
             token = None if page is None else {"next_page_token": page}
@@ -143,7 +143,7 @@ class ApiRequester(HttpRequester):
         request_body_json: Mapping[str, Any] | None = None,
         log_formatter: Callable[[requests.Response], Any] | None = None,
     ) -> requests.Response | None:
-        """Send a request of one of the CDK's own retrievers."""
+        """Send a request for one of the CDK's own retrievers."""
         sent = {**self._params, **(request_params or {})}
         return self._send(sent, stream_slice or _NO_SLICE).response
 
@@ -164,7 +164,7 @@ class ApiRequester(HttpRequester):
 
 
 class DeclaredApi:
-    """The endpoints of one stream, by the names in the manifest. See ``sync.reading.Api``."""
+    """The endpoints of one stream, by their names in the manifest. See ``sync.reading.Api``."""
 
     def __init__(self, requesters: Iterable[ApiRequester]) -> None:
         self._endpoints = {requester.endpoint: requester for requester in requesters}
@@ -176,7 +176,7 @@ class DeclaredApi:
 
     @property
     def path(self) -> str:
-        """The path of the stream's main endpoint, which is the first one, for messages."""
+        """The path of the stream's main endpoint (the first one), for messages."""
         return self._main.get_path()
 
     def url(self, endpoint: str) -> str:
@@ -202,10 +202,10 @@ class DeclaredApi:
 
 @dataclass
 class AnswerRows(RecordExtractor):
-    """Takes the rows out of an answer that ``ApiRequester`` has accepted.
+    """Extracts the rows from an answer that ``ApiRequester`` has accepted.
 
-    For the streams that one of the CDK's own retrievers reads. Its DpathExtractor walks the whole
-    document for each page, and its decoder takes a broken body for an empty one.
+    For the streams that one of the CDK's own retrievers reads. The CDK's DpathExtractor walks the
+    whole document for each page, and its decoder treats a broken body as an empty one.
     """
 
     rows: str

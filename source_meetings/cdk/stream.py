@@ -1,7 +1,7 @@
-"""A stream of the CDK whose slices, rows and states come from a strategy.
+"""A CDK stream whose slices, rows and states come from a strategy.
 
 The CDK has no declarative component for such a stream (``CustomIncrementalSync`` is gone from its
-schema). So it is built here from public parts: the CDK makes the components that the manifest
+schema). So it is built here from public parts: the CDK builds the components that the manifest
 declares, and a ``DefaultStream`` gets our partitions and our cursor.
 """
 
@@ -48,10 +48,10 @@ from source_meetings.sync.reading import Misconfigured, Slice, Strategy, Untrust
 
 @dataclass
 class StrategyRetriever(Retriever):
-    """What a manifest says of a stream that a strategy reads.
+    """A manifest's definition of a stream that a strategy reads.
 
-    ``strategy`` is its class and options, and ``endpoints`` are the requesters it asks, the main
-    one first. It reads nothing itself: see ``build_stream``.
+    ``strategy`` is its class and options. ``endpoints`` are the requesters it uses, the main one
+    first. It reads nothing itself: see ``build_stream``.
     """
 
     strategy: Mapping[str, Any]
@@ -67,7 +67,7 @@ class StrategyRetriever(Retriever):
         self.api = DeclaredApi(requesters)
 
     def build_strategy(self) -> Strategy:
-        """Return the strategy. It holds nothing of a sync, so one is enough for any number."""
+        """Return the strategy. It keeps no sync data, so one instance can serve several syncs."""
         strategy: Strategy = build(
             self.strategy,
             Strategy,
@@ -105,9 +105,9 @@ class SyncPartition(Partition):
 
 
 class SyncPartitions(PartitionGenerator):
-    """Hands the slices of a sync to the CDK, and the rows of each, as the manifest transforms them.
+    """Passes the slices of a sync, and their rows after the manifest's transformations, to the CDK.
 
-    ``path`` is the one that errors name.
+    ``path`` is the path in error messages.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class SyncPartitions(PartitionGenerator):
             raise self._in_words(error) from error
 
     def read(self, slice: Slice) -> Iterator[Record]:
-        """Yield the pages of a slice; see ``pages``."""
+        """Yield the pages of a slice. See ``pages``."""
         try:
             for rows in self._sync.read(slice):
                 for transformation in self._transformations:
@@ -170,7 +170,7 @@ def build_stream(
 ) -> DefaultStream:
     """Return the stream that a manifest entry with a ``StrategyRetriever`` describes."""
     name = str(definition["name"])
-    # The CDK hands the stream's name to the retriever only; requests are counted by stream.
+    # The CDK passes the stream's name only to the retriever, but requests are counted per stream.
     endpoints = [{**endpoint, "name": name} for endpoint in definition["retriever"]["endpoints"]]
     retriever = factory.create_component(
         CustomRetrieverModel,

@@ -143,7 +143,7 @@ class NewestFirst:
             if self._ends_below(answer) or not self._has_more(answer):
                 break
             if self._read.idle_pages == _MOST_IDLE_PAGES and not self._changes_explain_repeats():
-                raise Untrustworthy(f"{self._provider} repeats a page instead of going on.")
+                raise Untrustworthy(f"{self._provider} repeats a page instead of moving on.")
             if page == _PAGES_BEFORE_LOOKING_AHEAD:
                 self._look_ahead()
             page += 1
@@ -196,6 +196,6 @@ class NewestFirst:
 
     def _unstable_order(self) -> ReadEverything:
         return ReadEverything(
-            f"meetings of the same {self._changed} change places between two pages; reading by "
-            "creation time, so that none is left out."
+            f"meetings with the same {self._changed} swap places between two pages; reading by "
+            "creation time, so that none is missed."
         )

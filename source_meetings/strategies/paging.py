@@ -225,7 +225,7 @@ def all_pages(
         if walk.end is End.REPEATS:
             # Once, rows that were added while others vanished may explain it.
             if repeated:
-                raise Untrustworthy(f"{provider} repeats a page instead of going on.")
+                raise Untrustworthy(f"{provider} repeats a page instead of moving on.")
             repeated = True
             continue
         total, least = walk.total, walk.least
@@ -237,10 +237,10 @@ def all_pages(
         if listed[0] >= (total if before is None else least):
             return
         if listed[0] == 0:
-            raise Untrustworthy(f"{provider} counts {rows_of} and lists none.")
+            raise Untrustworthy(f"{provider} counts {rows_of} but lists none.")
         if listed == before:
             LOGGER.warning(
-                "Stream %s: %s counts %s %s and lists %d, twice the same ones; going by the list.",
+                "Stream %s: %s counts %s %s but lists %d, the same ones twice; using the list.",
                 stream,
                 provider,
                 total,
@@ -272,12 +272,12 @@ def _pages_of(
 
 
 def _endless(provider: str) -> Untrustworthy:
-    return Untrustworthy(f"{provider} goes on after {_MOST_PAGES} pages.")
+    return Untrustworthy(f"{provider} lists more than {_MOST_PAGES} pages.")
 
 
 def _restless(rows_of: str, times: int) -> Untrustworthy:
     return Untrustworthy(
-        f"the {rows_of} kept changing places while they were read, {times} times over. Nothing was "
+        f"the {rows_of} kept moving while they were read, {times} times in a row. Nothing was "
         "lost; run the sync again later."
     )
 
@@ -298,7 +298,7 @@ def all_tokens(ask: Callable[[str | None], Answer], *, provider: str) -> Iterato
         if token is None:
             return
         if token in seen:
-            raise Untrustworthy(f"{provider} repeats a page instead of going on.")
+            raise Untrustworthy(f"{provider} repeats a page instead of moving on.")
         seen.add(token)
     raise _endless(provider)
 

@@ -177,8 +177,8 @@ class Sync:
                 changes = self._changes(since)
             except UnusableState:
                 LOGGER.warning(
-                    "Stream %s: the saved state is not one of this stream's; reading from the "
-                    "start.",
+                    "Stream %s: the saved state does not belong to this stream; reading from "
+                    "the start.",
                     self._stream,
                 )
                 self._given = {}

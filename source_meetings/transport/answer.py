@@ -1,7 +1,7 @@
-"""What an endpoint answers: where the rows are, and what else an answer says about them.
+"""What an endpoint answers: where its rows are, and what else an answer says about them.
 
-A manifest describes this under ``answer`` of a requester. An answer of another shape is asked for
-again, and then it is an error. It is never taken for an empty page.
+A manifest describes this under ``answer`` of a requester. If an answer has a different shape, the
+request is repeated, and then it is an error. It is never treated as an empty page.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from source_meetings.sync.reading import Row
 
 @dataclass(frozen=True)
 class Content:
-    """What an accepted body holds. See ``sync.reading.Answer``, which it becomes a part of."""
+    """The contents of an accepted body. They become part of a ``sync.reading.Answer``."""
 
     rows: list[Row]
     total: int | None = None
@@ -26,20 +26,20 @@ class Content:
 
 
 class AnswerShape(ABC):
-    """The shape that an endpoint's answers are documented to have."""
+    """The documented shape of an endpoint's answers."""
 
     @abstractmethod
     def problem(self, body: Any) -> str | None:
-        """Say what a body lacks to be this endpoint's, without its values; None if it is fine."""
+        """Say what is wrong with a body, without its values. Returns None if nothing is."""
 
     @abstractmethod
     def content(self, body: Any, params: Mapping[str, Any]) -> Content:
-        """Return what a body without a problem holds. ``params`` are those of the request."""
+        """Return the contents of a valid body. ``params`` are those of the request."""
 
 
 @dataclass(frozen=True)
 class AnyObject(AnswerShape):
-    """Any JSON object, for endpoints that are only asked whether they answer."""
+    """Any JSON object, for endpoints where it only matters that they answer."""
 
     def problem(self, body: Any) -> str | None:
         return None if isinstance(body, dict) else "it is not an object"
@@ -80,9 +80,8 @@ class OneRecord(AnswerShape):
 class ListOfRows(AnswerShape):
     """An object with a list of records.
 
-    ``rows`` is the key of the list, and ``key`` the id that each record must have (None: not
-    checked). An empty answer may leave the list out if it has no other keys than those in
-    ``empty``.
+    ``rows`` is the key of the list. ``key`` is the id that each record must have (None: not
+    checked). An empty answer may omit the list if its only keys are those in ``empty``.
 
     ``total``, ``pages``, ``more`` and ``following`` are paths (``metadata.paging.total_count``) to
     what the answer says about other pages. ``required`` names those that every answer must have.
@@ -135,7 +134,7 @@ def _has(body: Any, path: str) -> bool:
 
 
 def _is_token(value: Any) -> bool:
-    """Whether it is a token, or stands for none."""
+    """Return whether a value is a token, or means that there is none."""
     return value is None or (isinstance(value, (str, int)) and not isinstance(value, bool))
 
 

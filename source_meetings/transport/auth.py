@@ -1,8 +1,8 @@
 """How a request proves who sends it.
 
-The CDK's authenticators are not used for two reasons, both measured with airbyte-cdk 7.39.1: they
+The CDK's authenticators are not used, for two reasons, both measured with airbyte-cdk 7.39.1: they
 evaluate credentials as Python literals (``1_000`` is sent as ``1000``), and they announce a rotated
-refresh token without ever storing it, so that a second run by hand starts with a revoked one.
+refresh token but never store it, so a second run by hand starts with a revoked one.
 """
 
 # No "from __future__ import annotations" here: Python 3.10 cannot resolve a quoted InitVar, and the
@@ -38,7 +38,7 @@ _LONGEST_LIFETIME = timedelta(days=3650).total_seconds()
 
 
 def hide(secret: str) -> None:
-    """Have a secret replaced by stars in every message, however it is written there."""
+    """Replace a secret with stars in every message, however it is written there."""
     forms = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}
     for form in {*forms, secret.replace("/", "\\/")} - {""}:
         add_to_secrets(form)
@@ -48,10 +48,10 @@ def hide(secret: str) -> None:
 class ProviderAuthenticator(DeclarativeAuthenticator):
     """Puts the configured credential, byte for byte, into the ``Authorization`` header.
 
-    ``scheme`` is how the provider wants a static key: ``bearer`` (Salesloft, HighLevel), ``basic``
-    (Close: key as the user name, empty password, https://developer.close.com/) or ``raw_basic``
-    (ExpoPlatform: the word Basic and the key as it is,
-    https://help.expoplatform.com/admin-home/api-keys). With ``auth_type: oauth2.0`` the access
+    ``scheme`` is how the provider expects a static key: ``bearer`` (Salesloft, HighLevel),
+    ``basic`` (Close: key as the user name, empty password, https://developer.close.com/) or
+    ``raw_basic`` (ExpoPlatform: the word Basic and the unencoded key,
+    https://help.expoplatform.com/admin-home/api-keys). With ``auth_type: oauth2.0``, the access
     token is always sent as a bearer token, and renewed at ``token_url``.
     """
 
@@ -63,7 +63,7 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
     provider: str = "the provider"
 
     def __post_init__(self, parameters: Mapping[str, Any] | None) -> None:
-        assert isinstance(self.config, Connection)  # SourceMeetings hands it to every component
+        assert isinstance(self.config, Connection)  # SourceMeetings passes it to every component
         self._connection = self.config
         self._tokens = self.config.tokens
         self._token_url = str(self.config.provider.get("token_url") or self.token_url or "")
@@ -80,7 +80,7 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
 
     @property
     def token(self) -> str:
-        """The value of the header. Renews the access token if it has ended, or is about to.
+        """The value of the header. Renews an access token that has expired, or is about to.
 
         Raises AirbyteTracedException if it cannot be renewed.
         """
@@ -103,17 +103,17 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
             hide(secret)
 
     def accepted(self, value: str) -> None:
-        """Note that a request with this header was answered well, for all streams and workers."""
+        """Note that the provider accepted this header, for all streams and workers."""
         self._tokens.accepted.add(value)
 
     def renew(self, rejected: str, renewals: int) -> bool:
-        """Replace the access token behind the header that a provider answered with 401.
+        """Replace the access token in a header that a provider answered with 401.
 
-        ``renewals`` is how often that was done for the same request. Returns whether there is now
-        another token to try. A token that has been good before has ended since; one that never was
-        is refused. But a new one may have served other workers, whose answers are still on their
-        way here, so the first two are replaced in any case. When another worker has renewed the
-        token meanwhile, that one is used and no request is made.
+        ``renewals`` is how often this was done for the same request. Returns whether there is now
+        another token to try. A token that was accepted before has expired since; one that never was
+        accepted is refused. But a new token may have served other workers, whose answers are still
+        on their way here, so the first two are replaced in any case. If another worker has renewed
+        the token meanwhile, that token is used and no request is made.
         """
         if not self._renewable or renewals >= _MOST_RENEWALS:
             return False
@@ -136,10 +136,10 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
             return str(self._credentials["access_token"])
 
     def _refresh(self, begun: float) -> None:
-        """Get new tokens; the caller holds the lock, and began to wait for it at ``begun``."""
+        """Get new tokens. The caller holds the lock, and began to wait for it at ``begun``."""
         failure = self._tokens.failure
-        # Whoever waited while another worker was refused need not be refused as well, nor wait
-        # as long again for an endpoint that does not answer.
+        # If another worker was refused during the wait, this one need not be refused as well, nor
+        # wait as long again for an endpoint that does not answer.
         if failure and (failure[1].failure_type == FailureType.config_error or begun < failure[0]):
             raise failure[1]
         try:
@@ -163,7 +163,7 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
         self._tokens.renew_ahead = min(LONGEST_RENEWAL_AHEAD, lifetime / 10)
         tokens = {
             "access_token": str(answer["access_token"]),
-            # Not every answer has a new one; the old one then stays good.
+            # Not every answer has a new one. Then the old one stays valid.
             "refresh_token": str(answer.get("refresh_token") or body["refresh_token"]),
             "token_expiry_date": timestamps.iso(timestamps.now() + lifetime),
         }
@@ -175,7 +175,7 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
         problem, wait = "", 0.0
         for attempt in range(_TRANSIENT_ATTEMPTS):
             if attempt:
-                # Few: a refresh that fails keeps every worker waiting.
+                # Only a few: a refresh that fails keeps every worker waiting.
                 time.sleep(wait)
             wait = back_off_seconds(attempt + 1)
             try:
@@ -212,7 +212,7 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
         )
 
     def _refused(self, status: int, error: str) -> AirbyteTracedException:
-        """The error for a refusal: https://www.rfc-editor.org/rfc/rfc6749#section-5.2."""
+        """Return the error for a refusal: https://www.rfc-editor.org/rfc/rfc6749#section-5.2."""
         if error == "invalid_client":
             cure = (
                 "the client id or the client secret is wrong. Correct client_id and "
@@ -250,14 +250,14 @@ def _json_object(response: requests.Response) -> Mapping[str, Any]:
 
 
 def _is_token(value: Any) -> bool:
-    """Whether a value can stand in a header: http.client would show any other in its error."""
+    """Return whether a header can hold a value. http.client would quote any other in its error."""
     return isinstance(value, str) and re.fullmatch(r"[!-~]+", value) is not None
 
 
 def _lifetime(value: Any) -> timedelta:
-    """What ``expires_in`` says, in seconds, as a number or a text; an hour if it says nothing.
+    """Return ``expires_in`` in seconds, from a number or a text. An hour if it is missing.
 
-    A token that ends before it is renewed at its next 401.
+    A token that expires earlier is renewed at its next 401.
     """
     try:
         seconds = float(value)

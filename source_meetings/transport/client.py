@@ -1,11 +1,11 @@
-"""Sends a request until its answer is good, or it is clear that it will not be.
+"""Sends a request until it gets a good answer, or until more tries cannot help.
 
 The CDK's HTTP client is not used. Measured with airbyte-cdk 7.39.1: its decoder turns a body it
-cannot read into ``{}``, that is into an empty page; ``Retry-After`` is ignored unless it is
-configured, and then only as a number; a refused connection ends a sync as a ``system_error``;
-retries wait without jitter; request headers are written to the debug log, and whole bodies into
-error messages; it waits for the budget of a manifest without a word. The manifest's error filters
-and its budget are the CDK's all the same.
+cannot read into ``{}``, which is an empty page; it ignores ``Retry-After`` unless it is configured,
+and then accepts only a number; a refused connection ends a sync as a ``system_error``; retries wait
+without jitter; request headers are written to the debug log, and whole bodies into error messages;
+it waits for the budget of a manifest without logging it. The manifest's error filters and its
+budget still come from the CDK.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ from source_meetings.transport.waits import (
 
 LOGGER = logging.getLogger("airbyte.source_meetings")
 
-_CONNECTIONS = 40  # as many as there can be workers
+_CONNECTIONS = 40  # the largest possible number of workers
 _CONNECT_SECONDS = 10.0
-_READ_SECONDS = 60.0  # from one piece of an answer to the next
+_READ_SECONDS = 60.0  # between one piece of an answer and the next
 _WHOLE_ANSWER_SECONDS = 300.0
 _MOST_TRIES = 6
-# More than after other faults: while all workers share one budget, each of them is refused often.
+# More than after other faults: all workers share one budget, so each is refused often.
 _MOST_TRIES_WHILE_RATE_LIMITED = 9
 _MOST_SECONDS = 600.0
 _MOST_REDIRECTS = 5
@@ -62,18 +62,20 @@ _RETRYABLE_STATUSES = (
     HTTPStatus.TOO_MANY_REQUESTS,
 )
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# How the error messages begin that airbyte-cdk makes up itself; some hold whole bodies and URLs.
+# The first words of airbyte-cdk's own error messages. Some hold whole bodies and URLs.
 _WORDS_OF_THE_CDK = ("HTTP Status Code:", "Response was not ok:", "Unexpected response")
 
 
 class _TooSlow(Exception):
-    """An answer kept coming, but not in the time that is allowed for all of it."""
+    """An answer kept coming, but did not end within the time allowed for all of it."""
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A good answer: the response, and its JSON body. The body is None if a filter of the manifest
-    takes a refusal for an answer."""
+    """A good answer: the response and its JSON body.
+
+    The body is None if a filter of the manifest accepts a refusal as an answer.
+    """
 
     response: requests.Response
     body: Any
@@ -81,7 +83,7 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Refused:
-    """What came of sending a request once, if it was nothing good.
+    """The result of sending a request once, if it was not a good answer.
 
     ``retry``: whether another try can help.
     """
@@ -109,8 +111,8 @@ class ApiClient:
     """Sends the requests of one endpoint for one stream.
 
     ``provider`` and ``stream`` are names for messages. ``errors`` are the manifest's error filters,
-    ``budget`` its call-rate budget, and ``limit`` says how answers announce the provider's own.
-    ``pace`` and ``progress`` are shared by the connection.
+    ``budget`` is its call-rate budget, and ``limit`` says how answers announce the provider's own
+    limit. ``pace`` and ``progress`` are shared by the connection.
     """
 
     def __init__(
@@ -150,7 +152,7 @@ class ApiClient:
         self._said_lock = threading.Lock()
 
     def hurry(self) -> None:
-        """Be done within the 20 seconds that ``check`` has, whatever the provider does."""
+        """Finish within the 20 seconds that ``check`` has, whatever the provider does."""
         self._most_tries = self._most_tries_while_rate_limited = 2
         self._most_seconds = 10.0
         self._time_outs = (4.0 * patience(), 6.0 * patience(), 8.0 * patience())
@@ -164,7 +166,7 @@ class ApiClient:
         headers: dict[str, str],
         judge: Judge,
     ) -> Accepted:
-        """Send a request, and wait and send it again as often as that can help.
+        """Send a request. Wait and send it again as often as that can help.
 
         Raises AirbyteTracedException with the provider, the stream, the request and what to do.
         """
@@ -192,7 +194,7 @@ class ApiClient:
     def _wait_to_try_again(
         self, request: requests.PreparedRequest, refused: Refused, tries: int, spent: float
     ) -> None:
-        """Wait as long as it takes. Raises AirbyteTracedException if that would be too long."""
+        """Wait as long as needed. Raises AirbyteTracedException if that would be too long."""
         if not refused.retry:
             raise self._error(request, refused, refused.problem)
         wait = self._wait_seconds(request, refused, tries)
@@ -203,8 +205,8 @@ class ApiClient:
             raise self._error(request, refused, words)
         if spent + wait > self._most_seconds:
             words = (
-                f"{refused.problem} Not tried again: that would be after {spent + wait:.0f} "
-                f"seconds, and {self._most_seconds:.0f} are the most that is waited for."
+                f"{refused.problem} Not tried again: the next try would be after "
+                f"{spent + wait:.0f} seconds, and the limit is {self._most_seconds:.0f}."
             )
             raise self._error(request, refused, words)
         LOGGER.log(
@@ -222,10 +224,10 @@ class ApiClient:
     def _wait_seconds(
         self, request: requests.PreparedRequest, refused: Refused, tries: int
     ) -> float:
-        """Seconds to wait: what the provider asks for, and never less than grows with each try.
+        """Return the seconds to wait: what the provider asks for, but at least the back-off.
 
-        The first wait is just what is asked for. A provider that keeps asking for next to none
-        would otherwise be asked in vain until all tries are used up.
+        The first wait is exactly what the provider asks for. Later waits grow: a provider that
+        keeps asking for almost no wait would otherwise use up all tries.
         """
         asked = None
         if refused.response is not None:
@@ -256,7 +258,7 @@ class ApiClient:
         return seconds
 
     def _level(self, problem: str) -> int:
-        """The level to log a wait at: what all workers wait for need be said once a minute only."""
+        """Return the log level for a wait. Waits shared by all workers are logged once a minute."""
         now = time.monotonic()
         with self._said_lock:
             again = now - self._said.get(problem, -_SAY_AGAIN_AFTER_SECONDS)
@@ -277,8 +279,8 @@ class ApiClient:
                 if following is None:
                     break
                 if _origin(following) != _origin(request):
-                    # requests would follow without the credentials; whatever answers there is
-                    # not the provider, so its rows are not the provider's either.
+                    # requests would follow without the credentials. Whatever answers there is not
+                    # the provider, so its rows are not the provider's either.
                     return Refused(
                         f"The provider redirects to another host, {_host(following)}; it was not "
                         "followed. Check base_url.",
@@ -292,23 +294,23 @@ class ApiClient:
             return _refused_by_security(request, error)
         except requests.exceptions.ConnectionError as error:
             return Refused(
-                f"{_host(request)} could not be reached, or dropped the connection. Check base_url "
-                "and the network if it stays so.",
+                f"{_host(request)} could not be reached, or dropped the connection. If this keeps "
+                "happening, check base_url and the network.",
                 detail=type(error).__name__,
             )
         except (
             requests.RequestException,
             urllib3.exceptions.HTTPError,
             OSError,
-            ValueError,  # a Location that is no URL
+            ValueError,  # a Location that is not a URL
         ) as error:
             return Refused("The answer broke off.", detail=type(error).__name__)
         return self._judged(response, judge)
 
     def _exchange(self, request: requests.PreparedRequest, settings: Any) -> requests.Response:
-        """Send a request and read the answer to its end, which requests would do without limit.
+        """Send a request and read its whole answer, within a limit on the total time.
 
-        Its time-out is for each piece of an answer, so that one which drips in never ends.
+        The time-out of requests is per piece, so an answer that drips in would never end.
         """
         connect, read, whole = self._time_outs
         self._wait_for_the_limit(request)
@@ -325,7 +327,7 @@ class ApiClient:
         )
         pieces: list[bytes] = []
         try:
-            # Already read where the answer is a redirect.
+            # Already read if the answer is a redirect.
             while not response._content_consumed:
                 piece = response.raw.read1(_PIECE_BYTES, decode_content=True)
                 if not piece:
@@ -336,7 +338,7 @@ class ApiClient:
         except BaseException:
             response.close()
             raise
-        if not response._content_consumed:  # as Response.content does it
+        if not response._content_consumed:  # like Response.content
             response._content, response._content_consumed = b"".join(pieces), True
         return cast(requests.Response, response)
 
@@ -364,13 +366,13 @@ class ApiClient:
         if response.status_code // 100 == 2:
             return self._judged_body(response, judge)
         if response.status_code // 100 == 3:
-            words = "The provider redirects, but to no other place."
+            words = "The provider redirects, but not to another address."
             return Refused(words, not response.is_redirect, response=response)
         return self._judged_refusal(response)
 
     def _judged_refusal(self, response: requests.Response) -> Accepted | Refused:
-        # The manifest's filters see refusals only: what people typed into a meeting must never
-        # make an error of a good page.
+        # The manifest's filters see refusals only: text that people typed into a meeting must never
+        # turn a good page into an error.
         status = response.status_code
         with one_at_a_time:
             resolution = self._errors.interpret_response(response)
@@ -399,20 +401,20 @@ class ApiClient:
         try:
             body = parse_json(response.content)
         except ValueError:
-            words = "The answer is no JSON, or only half of one."
+            words = "The answer is not JSON, or it is incomplete."
             if not response.content.strip():
                 words = "The answer is empty."
             elif response.content.lstrip()[:1] == b"<":
                 words = (
-                    "The answer is a web page and not data: a proxy's, or one for signing in or "
-                    "maintenance. Check base_url if it stays so."
+                    "The answer is a web page instead of data: from a proxy, or for signing in or "
+                    "maintenance. If this keeps happening, check base_url."
                 )
             kind = response.headers.get("Content-Type") or "no content type"
             detail = f"{len(response.content)} bytes, {kind}"
             return Refused(words, response=response, detail=detail)
         problem = judge(body)
         if problem:
-            words = f"The answer has another shape than documented: {problem}."
+            words = f"The answer does not have the documented shape: {problem}."
             return Refused(words, response=response, detail=keys_of(body))
         return Accepted(response, body)
 
@@ -425,7 +427,7 @@ class ApiClient:
             words += f" {self._cure_of_an_outage}"
         status = "no answer" if refused.status is None else refused.status
         return AirbyteTracedException(
-            # The words may quote the provider's own, and those may quote what was sent.
+            # The message may quote the provider, and the provider may quote what was sent.
             message=filter_secrets(f"{self._what(request)}: {words}"),
             internal_message=f"status: {status}; {refused.detail}",
             failure_type=refused.failure_type,
@@ -448,7 +450,7 @@ def keys_of(body: Any) -> str:
 
 
 def _filled(words: str, response: requests.Response) -> str:
-    """Put the request's parameters in place of their names in braces."""
+    """Replace names in braces with the request's parameters."""
     if "{" not in words:
         return words
     for name, value in parse_qsl(urlsplit(response.request.url or "").query):
@@ -480,5 +482,8 @@ def _host(request: requests.PreparedRequest) -> str:
 
 
 def _excerpt(response: requests.Response) -> str:
-    """The provider's own words, short; providers and proxies may repeat credentials in them."""
+    """Return the start of the provider's text.
+
+    Providers and proxies may repeat credentials in it.
+    """
     return filter_secrets(" ".join(response.text.split()))[:300]

@@ -1,8 +1,8 @@
-"""One lock around what a manifest has in double braces.
+"""A lock around the rendering of double braces in manifests.
 
-The CDK passes every rendered text to ``ast.literal_eval``. Some versions of Python, 3.11.7 for one,
-let two threads that do so at once end in ``SystemError: AST constructor recursion depth mismatch``
-(https://github.com/python/cpython/issues/106905).
+The CDK passes every rendered text to ``ast.literal_eval``. In some versions of Python, such as
+3.11.7, two threads that do this at the same time can end in ``SystemError: AST constructor
+recursion depth mismatch`` (https://github.com/python/cpython/issues/106905).
 """
 
 from __future__ import annotations

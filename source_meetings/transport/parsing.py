@@ -1,4 +1,4 @@
-"""JSON as providers send it: what people typed, unusual values included."""
+"""Parses JSON as providers send it: text that people typed, with unusual values."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _NINETEEN_DIGITS = b"0" * 19
 def parse_json(content: bytes) -> Any:
     """Return the value of a JSON text.
 
-    orjson refuses half characters and deep nesting, and rounds integers beyond 64 bits; the
-    standard library has the second say. Half a character (a lone surrogate) becomes U+FFFD, because
-    no encoding could carry it to a destination. Of two equal keys the last one counts.
+    orjson refuses lone surrogates and deep nesting, and rounds integers beyond 64 bits, so the
+    standard library then parses the text again. A lone surrogate (half a character) becomes U+FFFD,
+    because no encoding could carry it to a destination. If a key is repeated, the last one counts.
 
-    Raises ValueError when the text is not whole, nested too deeply, or holds a number that is none
-    (NaN) or is beyond all floating-point numbers.
+    Raises ValueError if the text is incomplete, is nested too deeply, or has NaN or a number beyond
+    all floating-point numbers.
     """
     if not _has_huge_integer(content):
         try:
@@ -38,17 +38,17 @@ def parse_json(content: bytes) -> Any:
 
 
 def _has_huge_integer(content: bytes) -> bool:
-    """Whether a number may be beyond 64 bits: nineteen digits in a row between marks of JSON.
+    """Return whether a number may exceed 64 bits: nineteen digits in a row, as a JSON number.
 
-    Identifiers have as many digits, so their neighbors are looked at. A regular expression over the
-    whole text takes twenty times as long as parsing it.
+    Identifiers have as many digits, so the characters around them are checked. A regular expression
+    over the whole text takes twenty times as long as parsing it.
     """
     zeros = content.translate(_DIGITS_TO_ZERO)
     at = zeros.find(_NINETEEN_DIGITS)
     while at >= 0:
         begin = at - 1 if content[at - 1 : at] == b"-" else at
         digits = _DIGITS.match(content, at)
-        assert digits is not None  # nineteen at least
+        assert digits is not None  # at least nineteen
         end = digits.end()
         if content[begin - 1 : begin] in b"[:, \t\r\n" and content[end : end + 1] in b"]}, \t\r\n":
             return True

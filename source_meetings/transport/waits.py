@@ -20,16 +20,16 @@ Headers = Mapping[str, str]
 _LONGEST_BACK_OFF_SECONDS = 60.0
 _LONGEST_ANNOUNCED_SECONDS = 300.0
 _LONGEST_INTERVAL_SECONDS = 60.0
-_INTERVAL_SECONDS = 10.0  # HighLevel's, where the header is missing
+_INTERVAL_SECONDS = 10.0  # HighLevel's, if the header is missing
 _RESET = re.compile(r"\breset\s*=\s*\"?(\d+(?:\.\d+)?)", re.IGNORECASE)
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
 
 
 def patience() -> float:
-    """Return the factor on time-outs and waits of the connector's own choosing, usually 1.
+    """Return the factor for time-outs and for waits that the connector chooses, usually 1.
 
-    The environment variable ``SOURCE_MEETINGS_PATIENCE`` sets it: more for a slow network, less
-    for tests. What a provider asks to wait is not touched by it.
+    The environment variable ``SOURCE_MEETINGS_PATIENCE`` sets it: higher for a slow network, lower
+    for tests. It does not affect waits that a provider asks for.
     """
     try:
         factor = float(os.environ.get("SOURCE_MEETINGS_PATIENCE") or 1)
@@ -39,13 +39,13 @@ def patience() -> float:
 
 
 def back_off_seconds(tries: int) -> float:
-    """Return the wait after so many tries: 1, 2, 4 … 60 seconds and up to half as much again."""
+    """Return the wait after this many tries: 1, 2, 4 … 60 seconds, plus up to half of that."""
     seconds = min(_LONGEST_BACK_OFF_SECONDS, 2.0 ** (tries - 1)) * patience()
     return seconds * random.uniform(1.0, 1.5)
 
 
 def jitter_seconds() -> float:
-    """Return a moment to add to what a provider asks for, so that workers do not come as one."""
+    """Return a random extra wait, so that workers do not all return at the same moment."""
     return random.uniform(0.05, 0.5) * patience()
 
 
@@ -68,7 +68,7 @@ def retry_after_seconds(headers: Headers) -> float | None:
 
 
 class SpentForToday(Exception):
-    """The limit of a day is reached, which no wait of a sensible length can help.
+    """The daily limit is reached, so no reasonable wait can help.
 
     The text is the limit, as the provider announces it.
     """
@@ -84,9 +84,9 @@ class RateLimit:
     ``reset_key``: the key with the seconds in the body of a 429, or in its ``error``.
 
     ``remaining_in_minute``: the header with what is left of a budget that is renewed with each full
-    minute of the provider's clock. ``cost``: the header with what a request takes of it.
+    minute of the provider's clock. ``cost``: the header with what a request takes from it.
 
-    ``interval``: the header with the length of the interval that requests are counted in, in
+    ``interval``: the header with the length of the interval in which requests are counted, in
     milliseconds. ``remaining_in_interval``: the header with how many are left in it.
 
     ``remaining_today`` and ``limit_today``: the headers of a daily limit.
@@ -121,7 +121,7 @@ class RateLimit:
         return self._in_body(content) if self.reset_key else None
 
     def interval_seconds(self, headers: Headers) -> float:
-        """Return the length of the interval that requests are counted in."""
+        """Return the length of the interval in which requests are counted."""
         milliseconds = _number(headers, self.interval or "")
         seconds = _INTERVAL_SECONDS if milliseconds is None else milliseconds / 1000
         return min(_LONGEST_INTERVAL_SECONDS, max(0.0, seconds))
@@ -132,9 +132,10 @@ class RateLimit:
         return name is not None and _number(headers, name) == 0
 
     def _to_the_next_minute(self, headers: Headers, tries: int) -> float | None:
-        """The budget is renewed with the minute. With enough of it left, it was not the budget.
+        """Return the wait until the budget is renewed, at the next full minute.
 
-        Where nothing is said, one early try is cheaper than up to a minute.
+        If enough of the budget is left, the budget was not the reason. If the answer says nothing,
+        one early try costs less than a wait of up to a minute.
         """
         left = _number(headers, self.remaining_in_minute or "")
         cost = _number(headers, self.cost or "") or 1

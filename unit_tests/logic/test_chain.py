@@ -233,7 +233,7 @@ def test_a_state_that_is_not_the_streams_is_left_with_a_warning(
     assert sync.state == unfinished("a")
     assert strategy.asked == [("changes", {"other": 1}), ("first", None)]
     assert caplog.messages == [
-        "Stream meetings: the saved state is not one of this stream's; reading from the start."
+        "Stream meetings: the saved state does not belong to this stream; reading from the start."
     ]
 
 

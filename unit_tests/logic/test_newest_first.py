@@ -384,7 +384,7 @@ def test_a_server_that_repeats_a_page_is_not_believed() -> None:
     # Given a server that ignores the page number
     changes = Changes(*range(1, 9))
     changes.ask, ask = lambda number: ask(1), changes.ask  # type: ignore[method-assign]
-    with pytest.raises(Untrustworthy, match="Acme repeats a page instead of going on"):
+    with pytest.raises(Untrustworthy, match="Acme repeats a page instead of moving on"):
         changes.walk(LONG_AGO)
     # Four answers, and one to see whether changes at the top explain them
     assert changes.asked == [1, 1, 1, 1, 1]

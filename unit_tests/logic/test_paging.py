@@ -275,7 +275,7 @@ def test_a_server_that_repeats_a_page_that_is_not_the_last_is_not_believed(total
     # Given a server that ignores the page number
     rows = List(6, totals=totals)
     rows.at = lambda number: 0
-    with pytest.raises(Untrustworthy, match="Acme repeats a page instead of going on"):
+    with pytest.raises(Untrustworthy, match="Acme repeats a page instead of moving on"):
         rows.read()
     # Rows that come while others vanish may explain it once
     assert rows.asked == [1, 2, 1, 2]
@@ -286,7 +286,7 @@ def test_a_growing_total_explains_a_page_that_comes_again_four_times_and_no_more
     rows = List(6)
     rows.at = lambda number: 0
     rows.counted = lambda total: total + len(rows.asked)
-    with pytest.raises(Untrustworthy, match="Acme repeats a page instead of going on"):
+    with pytest.raises(Untrustworthy, match="Acme repeats a page instead of moving on"):
         rows.read()
     assert rows.asked == [1, 2, 3, 4, 5, 6] * 2
 
@@ -302,7 +302,7 @@ def test_a_page_that_comes_again_because_as_many_rows_came_in_front_is_no_repeti
 def test_a_server_that_counts_rows_and_lists_none_is_not_believed() -> None:
     rows = List(0)
     rows.counted = lambda total: 3
-    with pytest.raises(Untrustworthy, match="Acme counts rows of event 7 and lists none"):
+    with pytest.raises(Untrustworthy, match="Acme counts rows of event 7 but lists none"):
         rows.read()
 
 
@@ -317,7 +317,7 @@ def test_a_list_that_is_twice_as_short_as_its_total_is_believed_with_a_warning(
     # Then the list was read twice
     assert rows.asked == [1, 2, 3, 4] * 2
     assert caplog.messages == [
-        "Stream meetings: Acme counts 9 rows of event 7 and lists 5, twice the same ones; going by "
+        "Stream meetings: Acme counts 9 rows of event 7 but lists 5, the same ones twice; using "
         "the list."
     ]
 
@@ -358,7 +358,7 @@ def test_a_list_that_never_rests_ends_in_words_that_say_what_to_do() -> None:
     with pytest.raises(Untrustworthy) as raised:
         rows.read()
     assert str(raised.value) == (
-        "the rows of event 7 kept changing places while they were read, 4 times over. Nothing was "
+        "the rows of event 7 kept moving while they were read, 4 times in a row. Nothing was "
         "lost; run the sync again later."
     )
 
@@ -366,7 +366,7 @@ def test_a_list_that_never_rests_ends_in_words_that_say_what_to_do() -> None:
 def test_pages_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paging, "_MOST_PAGES", 20)
     rows = List(1000, totals="none")
-    with pytest.raises(Untrustworthy, match="Acme goes on after 20 pages"):
+    with pytest.raises(Untrustworthy, match="Acme lists more than 20 pages"):
         rows.read()
     assert rows.asked == list(range(1, 21))
 
@@ -473,7 +473,7 @@ def test_an_empty_page_that_names_another_one_is_not_the_last() -> None:
 @pytest.mark.parametrize("tokens", [("b", "b"), ("b", "c", "b")])
 def test_a_token_that_comes_again_is_not_followed(tokens: tuple[str, ...]) -> None:
     pages, asked = following(*tokens, None)
-    with pytest.raises(Untrustworthy, match="Acme repeats a page instead of going on"):
+    with pytest.raises(Untrustworthy, match="Acme repeats a page instead of moving on"):
         list(pages)
     assert asked == [None, *tokens[:-1]]
 

@@ -9,7 +9,7 @@ from source_meetings.providers.close.calendar_events import parse_entry
 
 
 def validate_options(options: Mapping[str, Any]) -> None:
-    """Refuse entries of ``calendar_events`` that name no event, before a request is made.
+    """Refuse ``calendar_events`` entries that do not name an event, before any request.
 
     Raises AirbyteTracedException (config_error) that quotes the entry.
     """

@@ -1,7 +1,7 @@
-"""Looking meetings up by the calendar event they were made from.
+"""Looks up meetings by the calendar event they were made from.
 
-How the links of Google Calendar and Outlook hold the ids, and that the search takes
-``provider_calendar_event_id`` and, optionally, ``provider_calendar_id``, is documented:
+Close documents how the links of Google Calendar and Outlook hold the ids, and that the search takes
+``provider_calendar_event_id`` and, optionally, ``provider_calendar_id``:
 https://developer.close.com/resources/activities/meetings/meeting-search
 """
 
@@ -27,19 +27,19 @@ _WITHOUT_SCHEME = re.compile(r"(www|calendar|outlook)\.[\w.-]+\.[a-z]+/\S+", re.
 
 
 def parse_entry(entry: str, number: int = 1) -> Params:
-    """Return the search parameters that an entry of ``calendar_events`` stands for.
+    """Return the search parameters for an entry of ``calendar_events``.
 
-    An entry is an event id, an event id and a calendar id with a space between, or a link of Google
-    Calendar or Outlook. ``number`` is its place in the list, from 1, for the message.
+    An entry is an event id, an event id and a calendar id separated by a space, or a link from
+    Google Calendar or Outlook. ``number`` is its place in the list, from 1, for the message.
 
-    Raises AirbyteTracedException (config_error) that quotes an entry which is none of these.
+    Raises AirbyteTracedException (config_error) that quotes an entry in any other form.
     """
     found = _event(entry.strip())
     if found is None:
         raise config_error(
             f"Configuration: entry {number} of provider.calendar_events is not a calendar event: "
             f"{entry!r}. "
-            "Give an event id, an event id and a calendar id with a space between, or the event's "
+            "Enter an event id, an event id and a calendar id separated by a space, or the event's "
             "link as Google Calendar or Outlook shows it."
         )
     event, calendar = found
@@ -48,7 +48,7 @@ def parse_entry(entry: str, number: int = 1) -> Params:
 
 
 def _event(text: str) -> tuple[str, str | None] | None:
-    """Return event id and calendar id, or None for what names no event."""
+    """Return the event id and calendar id, or None if the text does not name an event."""
     if "://" in text or _WITHOUT_SCHEME.fullmatch(text):
         return _linked_event(text if "://" in text else f"https://{text}")
     parts = text.split()
@@ -66,7 +66,7 @@ def _linked_event(link: str) -> tuple[str, str | None] | None:
         return None
     if parts.scheme not in ("http", "https"):
         return None
-    # Not parse_qs: it would make blanks of plus signs, which are part of these ids.
+    # Not parse_qs: it would turn plus signs, which are part of these ids, into spaces.
     query = {
         name: unquote(value)
         for name, _, value in (field.partition("=") for field in parts.query.split("&"))
@@ -85,7 +85,7 @@ def _linked_event(link: str) -> tuple[str, str | None] | None:
 
 
 def _google_event(encoded: str) -> tuple[str, str | None] | None:
-    """Google strips the padding of base64; inside is "event id, space, calendar id"."""
+    """Google strips the padding of base64. The decoded text is "event id, space, calendar id"."""
     text = encoded.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         decoded = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode("utf-8")

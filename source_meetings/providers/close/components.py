@@ -23,7 +23,7 @@ _SKIP = re.compile(r"[?&]_skip=\d+")
 
 @dataclass
 class NotDeleted(RecordTransformation):
-    """Says of every row that Close shows that it is not deleted; see the schema."""
+    """Marks every row that Close shows as not deleted. See the schema."""
 
     def transform(
         self,
@@ -37,7 +37,7 @@ class NotDeleted(RecordTransformation):
 
 @dataclass
 class SkipPages(PaginationStrategy):
-    """Pages by ``_skip`` until ``has_more`` is false; for short lists only, see ``list_pages``.
+    """Pages by ``_skip`` until ``has_more`` is false. For short lists only: see ``list_pages``.
 
     Raises AirbyteTracedException (transient_error) for pages that contradict each other.
     """

@@ -1,8 +1,8 @@
 """Close's event log: which meetings changed, and which were deleted.
 
-- The log reaches 30 days back, lists the latest event first, at most 50 a page, needs ``action``
-  beside ``object_type``, and may show events up to five minutes late. An event may be changed in
-  place, with a new ``date_updated``. Its times are UTC without saying so:
+- The log reaches 30 days back, lists the latest event first with at most 50 per page, requires
+  ``action`` together with ``object_type``, and may show events up to five minutes late. An event
+  may be changed in place, with a new ``date_updated``. Its times are UTC, without an offset:
   https://developer.close.com/api/resources/events
 - A key may be allowed to read meetings but not the log (403), and the log without filters may be
   refused (400): assumed.
@@ -31,19 +31,19 @@ from source_meetings.sync.reading import (
 )
 
 _MEETING = "activity.meeting"
-# The most frequent one first: what it shows is known before the others are asked for.
+# The most frequent action first: what it shows is known before the others are requested.
 _ACTIONS = ("updated", "created", "deleted", "scheduled", "started", "completed", "canceled")
-_MOST_IDLE_PAGES = 3  # one after the other, that show nothing new
+_MOST_IDLE_PAGES = 3  # in a row, that show nothing new
 _A_MICROSECOND = timedelta(microseconds=1)
 _CLOCK_SKEW = timedelta(minutes=10)
 
 
 @dataclass
 class Change:
-    """What the log says of one meeting: its last event, or its deletion if there is one.
+    """The log's information on one meeting: its last event, or its deletion if there is one.
 
-    ``moment`` is later than the meeting's own time of change, as far as the events show that, so
-    that a tombstone outdates the row that is in the table already.
+    ``moment`` is later than the meeting's own time of change, as far as the events show it, so that
+    a tombstone outdates the row that is already in the table.
     """
 
     moment: datetime
@@ -56,7 +56,7 @@ class Change:
         return self.action == "deleted"
 
     def add(self, event: Row, moment: datetime) -> None:
-        """Take in an event of the same meeting. Events may come in any order."""
+        """Add an event of the same meeting. Events may arrive in any order."""
         for shown in (event.get("data"), event.get("previous_data")):
             updated = shown.get("date_updated") if isinstance(shown, dict) else None
             row_moment = timestamps.parse_or_none(updated)
@@ -70,15 +70,15 @@ class Change:
 
 
 class Changes:
-    """The meetings that events tell of, by id."""
+    """The meetings that appear in events, by id."""
 
     def __init__(self) -> None:
         self.by_id: dict[str, Change] = {}
 
     def add(self, event: Row) -> datetime | None:
-        """Take in an event. Returns its moment, or None if it is not a meeting's.
+        """Add an event. Returns its moment, or None if it is not about a meeting.
 
-        Raises Untrustworthy if the event does not say when it was, or what it is about.
+        Raises Untrustworthy if the event does not say when it happened, or what it is about.
         """
         moment, id = moment_of(event), event.get("object_id")
         if moment is None or not isinstance(id, str):
@@ -91,7 +91,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class Newest:
-    """The newest event that can be seen, and Close's clock. ``closed``: the log may not be read."""
+    """The newest visible event, and Close's clock. ``closed``: no permission to read the log."""
 
     moment: datetime | None
     clock: datetime
@@ -102,11 +102,11 @@ class Newest:
 class LogReading:
     """What a sync has read of the log.
 
-    ``closed``: it may not be read. ``clock``: Close's time at the last answer. ``newest``: the
-    newest event known. ``state``: the part of the next state that is about the log.
+    ``closed``: no permission to read it. ``clock``: Close's time at the last answer. ``newest``:
+    the newest event known. ``state``: the part of the next state that is about the log.
 
-    ``overlapping`` are the versions of events that the next sync will see again, and ``deletions``
-    the meetings whose deletion such a version tells of.
+    ``overlapping`` are the versions of events that the next sync will see again. ``deletions`` are
+    the meetings whose deletion is among these versions.
     """
 
     clock: datetime
@@ -135,16 +135,16 @@ class EventLog:
         self._days = days
 
     def check(self, state: State) -> None:
-        """Raise UnusableState if a state does not have what ``changes_since`` needs."""
+        """Raise UnusableState if a state lacks what ``changes_since`` needs."""
         as_of = timestamps.parse_or_none(state.get(self._cursor_field))
         if as_of is None or as_of < timestamps.EPOCH or not isinstance(state.get("events"), dict):
             raise UnusableState
 
     def newest(self) -> Newest:
-        """Return the stamp of the newest event that can be seen, and Close's clock.
+        """Return the stamp of the newest visible event, and Close's clock.
 
-        The log without any filter is not among the documented combinations, though public
-        connectors read it. Where it is refused, the updates of meetings stand in for it.
+        The log without any filter is not a documented combination, though public connectors read
+        it. If it is refused, the updates of meetings are read instead.
         """
         answer = self._api.get("log", {"_limit": "1"})
         if answer.status == HTTPStatus.BAD_REQUEST:
@@ -163,7 +163,7 @@ class EventLog:
         return {self._cursor_field: timestamps.iso(newest.clock), "events": events}
 
     def deletions(self) -> dict[str, Change]:
-        """Return all deletions that the log tells of; none if it may not be read."""
+        """Return all deletions in the log, or none if the credentials may not read it."""
         changes = Changes()
         try:
             for page in self._pages("deleted", None):
@@ -174,10 +174,10 @@ class EventLog:
         return changes.by_id
 
     def changes_since(self, state: State) -> LogReading:
-        """Return what the log shows that a state does not know yet.
+        """Return what the log shows that a state does not include yet.
 
         An action's own newest event is a safe watermark. So is whatever another query had shown
-        before this one was sent, because later events are younger.
+        before this one was sent, because later events have later stamps.
 
         Raises ReadEverything if the log does not reach back that far.
         """
@@ -255,7 +255,7 @@ class EventLog:
             shown = {_version(event) for event in answer.rows}
             idle = 0 if shown - seen else idle + 1
             if idle == _MOST_IDLE_PAGES:
-                raise Untrustworthy("the pages of Close's event log lead to no end.")
+                raise Untrustworthy("the pages of Close's event log do not end.")
             seen |= shown
 
     def _refuse_old_state(self, state: State, clock: datetime) -> None:
@@ -266,13 +266,13 @@ class EventLog:
             raise ReadEverything(
                 f"the last sync was {(clock - as_of).days} days ago and Close's event log reaches "
                 "back 30 days; reading everything again. Meetings that were deleted before the "
-                "log begins cannot be told and stay in the table."
+                "log begins cannot be detected and stay in the table."
             )
 
     def _refuse_a_gap(
         self, state: State, before: datetime | None, newest: datetime | None, clock: datetime
     ) -> None:
-        """The same by the events' own stamps, in case they follow another clock than the header."""
+        """Check the same with the events' own stamps, in case they follow a different clock."""
         if before is None or newest is None:
             return
         as_of = timestamps.parse(state[self._cursor_field])
@@ -285,9 +285,9 @@ class EventLog:
 
 
 def in_query(moment: datetime) -> str:
-    """Return a moment as Close's own stamps have it, with the offset that its filters need.
+    """Return a moment in the form of Close's own stamps, with the offset that its filters need.
 
-    Without one a filter is read in the time zone of ``x-tz-offset``: https://developer.close.com/
+    Without an offset, a filter uses the time zone of ``x-tz-offset``: https://developer.close.com/
     """
     text = moment.astimezone(timestamps.UTC).isoformat()
     return text.rjust(len("2000-01-01T00:00:00+00:00"), "0")

@@ -1,11 +1,11 @@
-"""Pages of Close's list of meetings, and the walk through a list that cannot be cut.
+"""Pages of Close's list of meetings, and the walk through a list that cannot be divided.
 
 - ``GET /activity/meeting/`` can be filtered by ``date_created``, compared by the second, and by
-  ``id__in``, not by ``date_updated``. It has no documented order and no cursor, and a ceiling on
-  ``_skip`` that is published nowhere: https://developer.close.com/topics/pagination
-- Some public programs report that it ignores ``date_created__gte`` and ``date_created__lt``
-  silently; others rely on them. So the rows of every bounded answer are compared with what was
-  asked for.
+  ``id__in``, but not by ``date_updated``. It has no documented order and no cursor, and a ceiling
+  on ``_skip`` that is not published: https://developer.close.com/topics/pagination
+- Some public programs report that it silently ignores ``date_created__gte`` and
+  ``date_created__lt``; others rely on them. So the rows of every bounded answer are compared with
+  what was requested.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _MOST_IDLE_PAGES = 10  # in a row, that show nothing new: an import adds hundred
 
 
 class FiltersIgnored(Exception):
-    """Close answered with meetings from outside the window that it was asked for."""
+    """Close answered with meetings from outside the requested window."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """One answer, and the ``date_created`` of its rows, of those that can be read."""
+    """One answer, and the readable ``date_created`` values of its rows."""
 
     answer: Answer
     moments: list[datetime]
@@ -40,12 +40,12 @@ class Page:
 
     @property
     def more(self) -> bool:
-        """Whether there are more rows than the page holds; documented as always present."""
+        """Whether more rows follow this page. Documented as always present."""
         return bool(self.answer.more)
 
 
 class MeetingList:
-    """Asks for pages of the list."""
+    """Requests pages of the list."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -59,9 +59,9 @@ class MeetingList:
         limit: int | None = None,
         skip: int | None = None,
     ) -> Page:
-        """Ask for one page of a half-open window; None leaves a side open.
+        """Request one page of a half-open window. None leaves a side open.
 
-        Raises FiltersIgnored when the answer has meetings from outside the window.
+        Raises FiltersIgnored if the answer has meetings from outside the window.
         """
         params: dict[str, str] = {}
         if limit is not None:
@@ -79,7 +79,7 @@ class MeetingList:
         return Page(answer, moments)
 
     def by_id(self, ids: list[str]) -> Page:
-        """Ask for meetings by their ids."""
+        """Request meetings by their ids."""
         return Page(self._api.get("meetings", {"id__in": ",".join(ids)}), [])
 
     def skip_through(
@@ -88,16 +88,16 @@ class MeetingList:
         end: datetime | None = None,
         first: Page | None = None,
     ) -> Iterator[Answer]:
-        """Yield the pages of what cannot be cut, by ``_skip``: one second, or the whole list.
+        """Yield the pages of what cannot be divided, by ``_skip``: one second, or the whole list.
 
-        ``first`` is its first page, if it was read already. The pages may repeat rows.
+        ``first`` is its first page, if it was already read. The pages may repeat rows.
 
-        The list is read again until the pages of one pass fit together. An order that changes with
-        every request never fits. Then passes are added up until they have found as many rows as
-        the list is long, and the next ones have found exactly the same rows: all of these existed
-        when the rows were counted, so none is missing.
+        The list is read again until the pages of one pass fit together. If the order changes with
+        every request, they never fit. Then passes are combined until they have found as many rows
+        as the list is long, and the next passes have found exactly the same rows. All of these
+        existed when the rows were counted, so none is missing.
 
-        Raises Untrustworthy when neither happens, or when the pages do not end.
+        Raises Untrustworthy if neither happens, or if the pages do not end.
         """
         found: set[int] = set()
         complete: set[int] = set()
@@ -118,8 +118,8 @@ class MeetingList:
     ) -> Generator[Answer, None, tuple[bool, set[int], int]]:
         """Yield the pages once, from the first to the last.
 
-        Each page begins with the last row of the one before it, which proves that no row between
-        them was left out. If it does not, rows above it have vanished while we read.
+        Each page begins with the last row of the previous one, which proves that no row between
+        them was left out. If it does not, rows above it have vanished during the pass.
 
         Returns whether the pages fit together, the rows on them, and the length of the list.
         """
@@ -141,7 +141,7 @@ class MeetingList:
             skip += step
             page = self.page(start, end, skip=skip)
             if fits and not _goes_on(_versions(page), rows, seen):
-                # Half a page further back are rows that we know.
+                # Half a page further back are known rows.
                 skip -= step // 2
                 page = self.page(start, end, skip=skip)
                 fits = _goes_on(_versions(page), rows, seen)
@@ -153,10 +153,10 @@ def created(row: Row) -> datetime | None:
 
 
 def is_outside(moment: datetime | None, start: datetime | None, end: datetime | None) -> bool:
-    """Return whether a half-open window cannot hold a moment, not even as Close compares.
+    """Return whether a moment cannot be in a half-open window, given how Close compares.
 
-    It compares by the second (observed: https://github.com/singer-io/tap-closeio). A moment that is
-    not known is not outside.
+    Close compares by the second (observed: https://github.com/singer-io/tap-closeio). An unknown
+    moment is not outside.
     """
     if moment is None:
         return False
@@ -171,14 +171,14 @@ def unreadable(what: str) -> Untrustworthy:
 
 
 def _goes_on(rows: list[int], before: list[int], seen: set[int]) -> bool:
-    """Whether a page begins with the last rows of the one before it, and the others are new.
+    """Return whether a page begins with the last rows of the previous one, and the rest is new.
 
-    With more than the last row where rows were added above it.
+    It begins with more than the last row if rows were added above it.
     """
     known = sum(row in seen for row in rows)
     return 0 < known < len(rows) and rows[:known] == before[-known:]
 
 
 def _versions(page: Page) -> list[int]:
-    """Return a number for each row, another one after each change: a changed row may have moved."""
+    """Return a number per version of each row: a changed row may have moved."""
     return [hash(f"{row.get('id')} {row.get('date_updated')}") for row in page.rows]

@@ -1,19 +1,19 @@
 """How ``close_meetings`` is kept equal to Close.
 
-The first sync reads windows of ``date_created``. Later ones ask the event log which meetings
-changed, and read these by id. Nothing says that transcripts, summaries and outcomes leave an event
+The first sync reads windows of ``date_created``. Later syncs ask the event log which meetings
+changed, and read these by id. Nothing says that transcripts, summaries and outcomes cause an event
 or a new ``date_updated`` (assumed: they may not). So each sync also reads a window of start times
-around now again, and emits the meetings that are not as they were last seen.
+around now again, and emits the meetings that differ from what was last seen.
 
-A state has ``date_updated``, Close's clock when the log was last read, which only tells whether the
-log still reaches back to then. ``events`` has, for each action, the ``date_updated`` of the newest
-event known. These are Close's own stamps and are the watermarks, so that no two clocks are ever
-compared. ``events_seen`` has digests of the events that the next sync will see again, and ``seen``
-those of the meetings in the window that is read again.
+In a state, ``date_updated`` is Close's clock when the log was last read. It only shows whether the
+log still reaches back that far. ``events`` has, for each action, the ``date_updated`` of the newest
+event known. These are Close's own stamps and serve as the watermarks, so two clocks are never
+compared. ``events_seen`` has digests of the events that the next sync will see again. ``seen`` has
+digests of the meetings in the window that is read again.
 
-If Close ignores the date filters, the whole list is read instead of a window. A first sync then
-has a single slice. Windows that an earlier one left share one reading. Where every sync reads its
-window again, rows outside it are dropped.
+If Close ignores the date filters, the whole list is read instead of a window. A first sync then has
+a single slice. Windows left by an earlier sync share one reading. For the window that every sync
+reads again, rows outside it are dropped.
 """
 
 from __future__ import annotations
@@ -88,12 +88,12 @@ class Again:
 
 @dataclass
 class MeetingsStrategy(Strategy):
-    """Reads windows first, and what the event log names afterwards. See the module.
+    """Reads windows first, then the meetings that the event log names. See the module.
 
     ``most_windows``: the most slices of a first sync. ``look_back_minutes``: how late events become
     visible (documented). ``log_days``: how far back the log is trusted to reach. ``days_back`` and
-    ``days_ahead``: the window of start times that every sync reads again;
-    ``days_back_without_log`` and ``days_ahead_without_log``: the same when the log may not be read.
+    ``days_ahead``: the window of start times that every sync reads again. ``days_back_without_log``
+    and ``days_ahead_without_log``: the same without permission to read the log.
     """
 
     stream: str
@@ -117,7 +117,7 @@ class MeetingsStrategy(Strategy):
         self._noticing = threading.Lock()
 
     def output(self, before: State) -> MeetingsOutput:
-        """Return what decides which rows a reading emits.
+        """Return the object that decides which rows a reading emits.
 
         ``before`` is the state that the reading begins with.
         """
@@ -130,7 +130,7 @@ class MeetingsStrategy(Strategy):
         if newest.closed:
             self._say_that_the_log_is_closed()
         back = self.days_back_without_log if newest.closed else self.days_back
-        # Whatever was deleted before the log begins cannot be told any more.
+        # Deletions from before the log begins can no longer be detected.
         deleted = self.log.deletions() if since is not None else {}
         recent = newest.clock - timedelta(days=back)
         reading = FirstReading(self, self.log.state_at(newest), recent)
@@ -159,7 +159,7 @@ class MeetingsStrategy(Strategy):
             back, ahead = self.days_back_without_log, self.days_ahead_without_log
         else:
             back, ahead = self.days_back, self.days_ahead
-        # The newest event stands for the clock of the data, should it be another than the header's.
+        # The newest event is used as the data's clock, in case it differs from the header's.
         newest = log.newest or log.clock
         start = min(log.clock, newest) - timedelta(days=back)
         end = max(log.clock, newest) + timedelta(days=ahead)
@@ -169,7 +169,7 @@ class MeetingsStrategy(Strategy):
     # -- batches ----------------------------------------------------------------------------------
 
     def batches(self, changes: Mapping[str, Change]) -> list[Batch]:
-        """Cut changed meetings into lists of ids whose URL stays short enough."""
+        """Split changed meetings into lists of ids whose URL stays short enough."""
         size = self.list.page_size
         fixed = urlencode({"_limit": size, "id__in": ""})
         room = _LONGEST_URL - len(self.api.url("meetings")) - len(fixed)
@@ -200,7 +200,7 @@ class MeetingsStrategy(Strategy):
     # -- what is said once ------------------------------------------------------------------------
 
     def note_that_filters_are_ignored(self) -> None:
-        """Remember, and say once, that Close ignores the date filters."""
+        """Remember, and log once, that Close ignores the date filters."""
         with self._noticing:
             if self.filters_ignored:
                 return
@@ -241,9 +241,9 @@ class MeetingsOutput:
     def page(
         self, answer: Answer, changed: ChangedSince | None = None, *, overlaps: bool
     ) -> Iterator[list[Row]]:
-        """Yield the rows of an answer to emit; with ``changed``, only of those that it picks.
+        """Yield the rows of an answer to emit. With ``changed``, only of the rows that it picks.
 
-        ``overlaps``: the reading may come across the same version of a row elsewhere.
+        ``overlaps``: the reading may see the same version of a row elsewhere.
         """
         rows = [seen_row(row) for row in answer.rows]
         for row in rows:
@@ -253,7 +253,7 @@ class MeetingsOutput:
         yield from self.rows(picked, again=changed is not None, overlaps=overlaps)
 
     def rows(self, rows: list[SeenRow], *, again: bool, overlaps: bool) -> Iterator[list[Row]]:
-        """Yield the rows to emit of those that are new or changed.
+        """Yield the rows to emit among those that are new or changed.
 
         ``again``: they come from the window that every sync reads again.
         """
@@ -269,7 +269,7 @@ class MeetingsOutput:
         return {"seen": self.seen.state()}
 
     def is_first(self, row: SeenRow) -> bool:
-        """Return whether this version of a row was not emitted yet, and note that it is now."""
+        """Return whether this version of a row was not emitted yet, and mark it as emitted."""
         if row.version in self._emitted:
             return False
         self._emitted.add(row.version)
@@ -288,7 +288,7 @@ class MeetingsOutput:
 
 @dataclass
 class _WholeList:
-    """The whole list is read once for all slices of a reading, by the first that needs it."""
+    """The whole list, read once for all slices of a reading, by the first that needs it."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     read: bool = False
@@ -332,9 +332,9 @@ class MeetingsReading(Reading):
             yield from self._read_whole_list()
 
     def _read_whole_list(self) -> Iterator[list[Row]]:
-        """Read every meeting, unless another slice has done so.
+        """Read every meeting, unless another slice has already done so.
 
-        Slices that come meanwhile wait, so that none counts as read before its rows were emitted.
+        Slices that arrive meanwhile wait, so that none counts as read before its rows were emitted.
         If the reading fails, they fail too and stay pending.
         """
         whole = self._whole_list
@@ -360,14 +360,14 @@ class MeetingsReading(Reading):
             return
         there = {row["id"] for row in page.rows}
         if not there <= set(batch.ids):
-            raise Untrustworthy("Close answered with meetings that were not asked for by id.")
+            raise Untrustworthy("Close answered with meetings whose ids were not requested.")
         yield from self.output.page(page.answer, overlaps=True)
         absent = [id for id in batch.ids if id not in there]
         gone = [batch.tombstones[id] for id in absent if id in batch.tombstones]
         yield from self.output.tombstones(gone)
         missing = [id for id in absent if id not in batch.tombstones]
         if missing and once_more:
-            # Should the page have come short: no later sync would ask for these.
+            # In case the page was short: no later sync would request these.
             yield from self._read_batch(Batch(missing), once_more=False)
         elif missing:
             LOGGER.info(
@@ -384,7 +384,7 @@ class FirstReading(MeetingsReading):
     resumable = True
 
     def __init__(self, strategy: MeetingsStrategy, state: State, recent: datetime | None) -> None:
-        """``recent``: the next sync reads meetings that start later than that again."""
+        """``recent``: the next sync reads meetings that start later than this again."""
         super().__init__(strategy, {})
         self._state = state
         self._parts: Sequence[Batch | Window] = ()
@@ -402,7 +402,7 @@ class FirstReading(MeetingsReading):
 
 
 class ChangesReading(MeetingsReading):
-    """Reads the meetings that the log names, and the window that is read at every sync."""
+    """Reads the meetings that the log names, and the window that every sync reads again."""
 
     def __init__(
         self, strategy: MeetingsStrategy, before: State, log: LogReading, again: Again
@@ -428,7 +428,7 @@ class ChangesReading(MeetingsReading):
         return state
 
     def _events_seen(self) -> list[bytes]:
-        """A deletion is looked at again as long as the row is still shown."""
+        """A deletion is checked again as long as the row is still shown."""
         deletions = self._log.deletions
         known = [
             version
@@ -439,7 +439,7 @@ class ChangesReading(MeetingsReading):
 
 
 def seen_row(row: Row) -> SeenRow:
-    """Return a row with what it is recognized by."""
+    """Return a row with the data by which it is recognized."""
     return SeenRow(row["id"], created(row), digest(row), row)
 
 

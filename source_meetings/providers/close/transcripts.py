@@ -1,12 +1,12 @@
 """How ``close_meeting_transcripts`` is kept equal to Close.
 
-Transcripts are only sent when ``_fields`` asks for them
-(https://developer.close.com/api/resources/activities/meetings), so each meeting that
-``close_meetings`` would emit and can have some is asked for by itself.
+Transcripts are only sent if ``_fields`` asks for them
+(https://developer.close.com/api/resources/activities/meetings). So each meeting that
+``close_meetings`` would emit, and that can have transcripts, gets its own request.
 
-A transcript that is ready need not leave a trace in the log. So a state also has ``waiting``:
-digests of recent meetings that had no transcript yet. They are asked for again as long as they are
-in the window that every sync reads again.
+A new transcript may leave no trace in the log. So a state also has ``waiting``: digests of recent
+meetings that had no transcript yet. They are requested again as long as they are in the window that
+every sync reads again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FIELDS_THAT_TELL = ("notetaker_id", "summary")
 
 @dataclass
 class TranscriptsStrategy(MeetingsStrategy):
-    """Asks for the transcripts of the meetings that have changed. See the module."""
+    """Requests the transcripts of the meetings that have changed. See the module."""
 
     def output(self, before: State) -> MeetingsOutput:
         return TranscriptsOutput(self, unpack(before.get("waiting")))
@@ -47,7 +47,7 @@ class TranscriptsStrategy(MeetingsStrategy):
             return None
         meeting = answer.rows[0]
         if meeting["id"] != id:
-            raise Untrustworthy("Close answered with another meeting than was asked for.")
+            raise Untrustworthy("Close answered with a different meeting than requested.")
         return meeting
 
 
@@ -110,17 +110,17 @@ class TranscriptsOutput(MeetingsOutput):
         return iter(())
 
     def state(self) -> State:
-        # Those that are left out count as changed at the next sync, and are asked for again too.
+        # Meetings left out here count as changed at the next sync, and are requested again too.
         return {**super().state(), "waiting": pack([*self._waits][:_MOST_WAITING])}
 
 
 def _waits(row: SeenRow) -> bytes:
-    """What the state has of a meeting that waits for its transcript."""
+    """Return the state's entry for a meeting that waits for its transcript."""
     return digest([row.id, row.version.hex()])
 
 
 def _may_have_transcript(row: Mapping[str, Any], now: datetime) -> bool:
-    """Whether a meeting is over and was recorded; a row without the fields does not say."""
+    """Return whether a meeting is over and was recorded. Rows without these fields count too."""
     known = [row[name] for name in _FIELDS_THAT_TELL if name in row]
     if known and not any(known):
         return False

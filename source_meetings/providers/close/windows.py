@@ -1,12 +1,12 @@
-"""Reading all meetings of a stretch of time, page by page, without ``_skip``.
+"""Reads all meetings of a stretch of time, page by page, without ``_skip``.
 
-The list of meetings cannot be walked through safely, so that only what fits one page can be read
-whole (``list_pages``). Hence half-open windows of ``date_created``; one that has more than a page
-is narrowed until it fits.
+The list of meetings cannot be walked safely, so only what fits one page can be read completely
+(``list_pages``). Hence half-open windows of ``date_created``. A window with more than a page is
+narrowed until it fits.
 
-One page of Close's documents says that ``date_created`` of a meeting is when it starts, another one
-that it is when it was created; every recorded meeting has the former. Nothing here depends on which
-it is.
+One page of Close's documents says that ``date_created`` of a meeting is its start time, another
+that it is its creation time. In every recorded meeting it is the start time. Nothing here depends
+on which one it is.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _YEARS_PROBED = (1, 2, 4, 8, 16, 32)
 
 @dataclass(frozen=True)
 class Window:
-    """A half-open window of ``date_created``, in whole seconds; None leaves a side open.
+    """A half-open window of ``date_created``, in whole seconds. None leaves a side open.
 
-    ``now`` is Close's time when it was made: a window that is open on both sides is cut there.
+    ``now`` is Close's time when the window was made. A window open on both sides is cut there.
     """
 
     start: datetime | None
@@ -56,7 +56,7 @@ class Window:
 
 
 class WindowReader:
-    """Reads windows. Any thread may use it; what they learn of the density is shared."""
+    """Reads windows. Any thread may use it. All threads share what they learn of the density."""
 
     def __init__(self, meetings: MeetingList) -> None:
         self._list = meetings
@@ -64,12 +64,12 @@ class WindowReader:
         self._newest_first = True  # observed, but not documented
 
     def read(self, window: Window) -> Iterator[Answer]:
-        """Yield answers which together hold every meeting of a window, the latest ones first.
+        """Yield answers that together hold every meeting of a window, the latest ones first.
 
-        (They begin with the earliest ones if that is how Close lists them.)
+        (They begin with the earliest ones if Close lists them in that order.)
 
-        Raises FiltersIgnored when Close answers with meetings from outside a window, and
-        Untrustworthy when more than one page of meetings shares a second and the pages do not fit
+        Raises FiltersIgnored if Close answers with meetings from outside a window. Raises
+        Untrustworthy if more than one page of meetings shares a second and the pages do not fit
         together.
         """
         yield from self._read(window.start, window.end, window.now)
@@ -89,11 +89,11 @@ class WindowReader:
         yield from self._read(start, cut, now)
 
     def _read_bounded(self, start: datetime, end: datetime) -> Iterator[Answer]:
-        """Read what fits one page at one end of the window, then the same of what is left.
+        """Read what fits one page at one end of the window, then do the same with the rest.
 
         Two requests read a hundred meetings, however they are spread: the first shows those at one
-        end, and so how wide a window of its own must be that holds them. Where the density is
-        known, one request is enough for seventy.
+        end, and so how wide a window must be to hold exactly those. If the density is known, one
+        request is enough for seventy.
         """
         while start < end:
             from_end = self._newest_first
@@ -111,8 +111,8 @@ class WindowReader:
                 continue  # from the other end
             elif len(page.moments) < len(page.rows):
                 raise unreadable(
-                    "the meetings of one second fill more than a page, and not all of them say in "
-                    "date_created that they are of it"
+                    "the meetings of one second fill more than a page, and date_created does not "
+                    "confirm that second for all of them"
                 )
             else:
                 yield from self._list.skip_through(low, high, page)
@@ -120,7 +120,7 @@ class WindowReader:
             start, end = (start, low) if from_end else (high, end)
 
     def _note_full(self, page: Page) -> None:
-        """Learn from a full page which end of a window it shows, and how dense it is beyond."""
+        """Learn from a full page which end of a window it shows, and the density beyond it."""
         oldest_first = sorted(page.moments)
         if oldest_first == page.moments and oldest_first[:1] < oldest_first[-1:]:
             self._newest_first = False
@@ -139,7 +139,7 @@ class WindowReader:
     def cut_everything(self, now: datetime, most: int) -> list[Window]:
         """Cut time into at most ``most`` windows of equal length.
 
-        The first one is open to the past, the last one to the future. Raises FiltersIgnored.
+        The first window has no beginning, and the last one has no end. Raises FiltersIgnored.
         """
         now = now.replace(microsecond=0)
         cuts = self._cuts(now, most) if self._list.page().more else []
@@ -157,7 +157,7 @@ class WindowReader:
         return [*(start + whole_seconds(step * number) for number in range(1, count)), now]
 
     def _windows_worth_cutting(self, start: datetime, now: datetime, most: int) -> int:
-        """As many windows as a sample says that there are pages, at most ``most``."""
+        """Return the number of pages that a sample suggests, at most ``most``."""
         step = whole_seconds((now - start) / most)
         begin = now - (most // 4) * step
         page = self._list.page(begin, begin + step)
@@ -167,7 +167,7 @@ class WindowReader:
 
 
 def _cut_of_open(start: datetime | None, end: datetime | None, now: datetime) -> datetime:
-    """Where to cut an open window: each step reaches twice as far as the one before it."""
+    """Return where to cut an open window. Each step reaches twice as far as the previous one."""
     try:
         if start is not None:
             cut = start + max(timedelta(days=90), 2 * (start - now))
@@ -186,9 +186,9 @@ def _cut_of_open(start: datetime | None, end: datetime | None, now: datetime) ->
 def _cut(page: Page, low: datetime, high: datetime, from_end: bool, sample: bool) -> datetime:
     """Return where to cut a window, so that its end, or its beginning, fits one page.
 
-    A full page in the order of time shows all meetings there, but for those of its last second.
-    The meetings of any other page are a ``sample``: half of them tell where half of all are. So are
-    those of a part that should have fitted.
+    A full page in the order of time shows all meetings there, except those of its last second. The
+    meetings of any other page are a ``sample``: half of them show where half of all are. The same
+    goes for those of a part that was expected to fit.
     """
     by_time = sorted(page.moments, reverse=from_end)
     if not by_time:

@@ -1,9 +1,9 @@
 """What ExpoPlatform's export of meetings needs beyond the manifest.
 
-The export documents its request, not its answer: ``rows`` reads what is plausible.
+ExpoPlatform documents the export's request but not its answer: ``rows`` reads what is plausible.
 
 Deletions cannot be seen, because the export has no tombstones. A row that vanishes while pages are
-read moves others to pages that have been read; what reveals that is told in ``strategies.paging``.
+read moves others to pages that have already been read. ``strategies.paging`` says what reveals it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from source_meetings.transport.answer import AnswerShape, Content
 
 @dataclass(frozen=True)
 class ExportAnswer(AnswerShape):
-    """Takes the rows out of an answer, wherever it keeps them, and turns them into records.
+    """Extracts the rows from an answer, wherever it keeps them, and turns them into records.
 
-    Raises AirbyteTracedException for a row that is not one.
+    Raises AirbyteTracedException for a row that cannot be one.
     """
 
     def problem(self, body: Any) -> str | None:
@@ -45,8 +45,8 @@ class ExportAnswer(AnswerShape):
         except rows.UnknownShape as shape:
             raise AirbyteTracedException(
                 message=(
-                    f"ExpoPlatform's export has a shape that is not known: {shape}. The stream was "
-                    "stopped rather than leaving rows out. Please report these keys."
+                    f"ExpoPlatform's export has an unknown shape: {shape}. The stream was stopped "
+                    "so that no rows are left out. Please report these keys."
                 ),
                 internal_message=str(shape),
                 failure_type=FailureType.system_error,
@@ -56,7 +56,7 @@ class ExportAnswer(AnswerShape):
 
 @dataclass
 class ParticipantsStrategy(UpdatedSince):
-    """Reads the stamps of a row as early as they can be meant: some are written without a zone."""
+    """Reads a row's stamps as the earliest time they can mean: some have no time zone."""
 
     def stamp(self, row: Row, field: str) -> datetime | None:
         read = rows.created_at if field == "created_at" else rows.last_modified_at

@@ -1,10 +1,10 @@
-"""ExpoPlatform documents the request of its export, not the answer: what is plausible is read here.
+"""Reads ExpoPlatform's export. Its request is documented, its answer is not.
 
 Documented (https://help.expoplatform.com/admin-home/meetings-api): JSON; one record for each
 participant of a meeting; the words "Meeting ID", "Creation Time" and "Last Modified". Everything
 else in this module is assumed: the envelope, the style of the keys, the format of the times. The
-untouched row stays in ``raw``, so that a wrong guess about a column loses nothing; a row whose
-meeting or participant cannot be told, and an answer without rows, are errors.
+unchanged row stays in ``raw``, so a wrong guess about a column loses nothing. A row without a
+recognizable meeting or participant, and an answer without rows, are errors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _TOTAL_KEYS = ("totalitems", "total", "totalcount", "totalrecords", "totalrows",
 _PAGE_KEYS = ("totalpages", "pagestotal", "lastpage", "pagecount", "pages")
 _TOTALS_IN = ("meta", "metadata", "pagination", "paging", "pager", "pageinfo")
 
-# Columns that mean the same, without case, blanks and underscores; the first one present counts.
+# Columns with the same meaning, ignoring case, blanks and underscores. The first one present
+# counts.
 _MEETING = ("meetingid",)
 _ACCOUNT = ("accountid", "participantaccountid", "participantid")
 _EMAIL = ("accountemail", "participantemail", "email", "emailaddress")
@@ -82,12 +83,12 @@ _FURTHEST_ZONE = timedelta(hours=14)
 
 
 class UnknownShape(ValueError):
-    """An answer or a row is none of the plausible ones; the words name keys, never values."""
+    """An answer or a row has no plausible form. The message names keys, never values."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A point in time, UTC. Without ``zoned`` it was written without a zone and taken for UTC."""
+    """A point in time, UTC. Without ``zoned``, it was written without a zone and assumed UTC."""
 
     at: datetime
     zoned: bool
@@ -99,14 +100,14 @@ class Moment:
 
     @property
     def at_the_earliest(self) -> datetime:
-        """The earliest point in time that can be meant, whatever the zone: for watermarks."""
-        ancient = self.at < _EPOCH  # no watermark, and maybe the first day of the calendar
+        """The earliest point in time that it can mean, whatever the zone. For watermarks."""
+        ancient = self.at < _EPOCH  # not a watermark, and maybe the first day of the calendar
         return self.at if self.zoned or ancient else self.at - _FURTHEST_ZONE
 
 
 @dataclass(frozen=True)
 class Page:
-    """The rows of one answer, untouched, and its totals where it has any."""
+    """The unchanged rows of one answer, and its totals if it has any."""
 
     rows: list[Json]
     total: int | None = None
@@ -131,8 +132,7 @@ def keys_of(value: Any) -> str:
 def read_page(body: Any) -> Page:
     """Return the rows and totals of an answer.
 
-    Raises UnknownShape when it holds no rows in a place where they are plausible, or reports an
-    error with status 200.
+    Raises UnknownShape if it has no rows in a plausible place, or reports an error with status 200.
     """
     if isinstance(body, list):
         return Page(_objects(body))
@@ -208,15 +208,15 @@ def _count(places: list[Json], names: tuple[str, ...]) -> int | None:
 
 
 def normalise(raw: Mapping[str, Any], event_id: int) -> Json:
-    """Return the record of a row: the columns that the stream's schema declares, and no others.
+    """Return the record of a row: only the columns that the stream's schema declares.
 
     They are ``event_id`` (as requested), ``meeting_id``, ``account_id`` (text; the e-mail address
-    where the row has no account), ``status``, ``created_at``, ``last_modified_at``,
-    ``modified_at`` (the later of the two), ``starts_at``, ``ends_at`` (all UTC, ISO 8601) and
-    ``raw``, the row as it came. A time that cannot be read is None. The row's own columns are in
-    ``raw`` only: no destination makes a column that the schema does not declare.
+    if the row has no account), ``status``, ``created_at``, ``last_modified_at``, ``modified_at``
+    (the later of the two), ``starts_at``, ``ends_at`` (all UTC, ISO 8601) and ``raw``, the row as
+    received. A time that cannot be read is None. The row's own columns are in ``raw`` only: no
+    destination makes a column that the schema does not declare.
 
-    Raises UnknownShape when the row has no meeting id or no participant.
+    Raises UnknownShape if the row has no meeting id or no participant.
     """
     columns = _columns(raw)
     meeting = _identifier(columns, _MEETING) or _identifier(_nested(columns, "meeting"), ("id",))
@@ -249,19 +249,19 @@ def normalise(raw: Mapping[str, Any], event_id: int) -> Json:
 
 
 def created_at(raw: Mapping[str, Any]) -> Moment | None:
-    """Return when a row was created, as far as it says so."""
+    """Return when a row was created, if it says so."""
     return _moment(_columns(raw), _CREATED)
 
 
 def last_modified_at(raw: Mapping[str, Any]) -> Moment | None:
-    """Return when a row was last modified, as far as it says so."""
+    """Return when a row was last modified, if it says so."""
     return _moment(_columns(raw), _MODIFIED)
 
 
 def moment(value: Any) -> Moment | None:
-    """Read one time: epoch seconds or milliseconds, number or text, or ISO 8601 and the like.
+    """Read one time: epoch seconds or milliseconds, a number or a text, or ISO 8601 and similar.
 
-    None for whatever names no point in time, ``0`` and ``0000-00-00`` among them.
+    Returns None if the value is not a point in time, for example ``0`` or ``0000-00-00``.
     """
     if isinstance(value, str):
         return _from_text(value)
@@ -294,14 +294,17 @@ def _from_text(text: str) -> Moment | None:
         return Moment(at.astimezone(timezone.utc), zoned)
     except (ValueError, OverflowError):
         pass
-    # pendulum takes a time of day for one of today, and a bare number for a year
+    # pendulum reads a time of day as today, and a bare number as a year
     parsed = timestamps.parse_or_none(text) if re.match(r"\d{4}-\d{2}", text) else None
     return Moment(parsed, zoned) if parsed else None
 
 
 @lru_cache(maxsize=256)
 def _names_of(keys: tuple[Any, ...]) -> tuple[str, ...] | None:
-    """The squashed names of a row's keys; None if two are the same. All rows have the same keys."""
+    """Return the normalized names of a row's keys, or None if two are equal.
+
+    All rows have the same keys.
+    """
     names = tuple(_squashed(str(key)) for key in keys)
     return names if len(set(names)) == len(names) else None
 
@@ -341,7 +344,7 @@ def _text(columns: Json, names: tuple[str, ...]) -> str | None:
 
 
 def _moment(columns: Json, names: tuple[str, ...]) -> Moment | None:
-    """The first of the columns that names a point in time, or a date and a time apart."""
+    """Return the first of the columns that is a point in time, or a separate date and time."""
     for name in names:
         value = columns.get(name)
         if value in (None, ""):
@@ -354,7 +357,7 @@ def _moment(columns: Json, names: tuple[str, ...]) -> Moment | None:
 
 
 def _with_its_other_half(columns: Json, name: str, value: Any) -> Any:
-    """Join ``Creation Date`` and ``Creation Time`` where the product keeps them in two columns."""
+    """Join ``Creation Date`` and ``Creation Time`` if the product keeps them in two columns."""
     if not isinstance(value, str):
         return value
     date, time_of_day = value, value

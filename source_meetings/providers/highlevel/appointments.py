@@ -1,10 +1,10 @@
 """How ``highlevel_appointments`` is kept equal to HighLevel.
 
-``GET /calendars/events/appointments/{eventId}`` is asked for every event that has changed. Changes
-are found as for the events, with a state of this stream's own. Slices are batches of events, which
-the lists have to name first.
+Requests ``GET /calendars/events/appointments/{eventId}`` for every event that has changed. Changes
+are found as for the events, with this stream's own state. Slices are batches of events, which must
+be listed first.
 
-Nothing says whether an event that is listed as ``deleted`` is still found by its id. If it is not,
+Nothing says whether an event that is listed as ``deleted`` can still be found by its id. If not,
 its row is the one from the list.
 """
 
@@ -33,7 +33,7 @@ _IDS_PER_SLICE = 50
 
 @dataclass
 class AppointmentsStrategy(EventsStrategy):
-    """Asks for the single appointment of every event that has changed. See the module."""
+    """Requests the single appointment of every event that has changed. See the module."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,7 +63,7 @@ class AppointmentsStrategy(EventsStrategy):
         with self._lock:
             self._gone += 1
             LOGGER.info(
-                "Stream %s: %d appointments were listed and are gone by now (404); skipped.",
+                "Stream %s: %d appointments were listed but no longer exist (404); skipped.",
                 self.stream,
                 self._gone,
             )
@@ -73,8 +73,8 @@ class AppointmentsStrategy(EventsStrategy):
 class Batch:
     """Some events of a calendar, in the order of their start times.
 
-    ``number`` counts the batches: those that follow each other can be saved as one. ``events`` has
-    their ids, with the row of each that the list marks as deleted.
+    ``number`` counts the batches: consecutive ones can be saved as one. ``events`` has their ids,
+    with the row of each that the list marks as deleted.
     """
 
     number: int
@@ -83,7 +83,7 @@ class Batch:
 
 
 class Listed:
-    """The events that were listed for a stretch of a calendar, to be cut into batches."""
+    """The events that were listed for a stretch of a calendar, to be split into batches."""
 
     def __init__(self, stretch: Stretch) -> None:
         self._stretch = stretch
@@ -113,7 +113,7 @@ def _slices(batches: Iterable[Batch]) -> Iterator[Slice]:
 
 
 def _joined(slices: Sequence[Slice]) -> list[State]:
-    """Return what to save for slices: one stretch for batches of a calendar that follow each other.
+    """Return what to save for slices: one stretch for consecutive batches of a calendar.
 
     There can be thousands of batches, and a state should stay small.
     """

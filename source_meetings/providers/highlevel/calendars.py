@@ -3,9 +3,9 @@
 - ``GET /calendars/events`` takes ``locationId``, ``calendarId``, and ``startTime`` and ``endTime``
   in epoch milliseconds; it has no pages, no total, and no filter on ``dateUpdated``:
   https://github.com/GoHighLevel/highlevel-api-docs (apps/calendars.json)
-- It answers with events that start after ``endTime``, leaves ``events`` out of an empty answer,
-  and answers ISO times with nothing (observed in public code). One project suspects that answers
-  end at a hundred events without a word (not proven).
+- It returns events that start after ``endTime``, leaves ``events`` out of an empty answer, and
+  returns nothing for ISO times (observed in public code). One project suspects that answers
+  silently end at a hundred events (not proven).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from source_meetings.timestamps import millis_or_none
 
 LOGGER = logging.getLogger("airbyte.source_meetings")
 
-_SUSPICIOUS = 100  # answers of a multiple of it may have been cut off
+_SUSPICIOUS = 100  # answers with a multiple of this may be truncated
 
 
 @dataclass(frozen=True)
 class Calendars:
     """The calendars of the configured location.
 
-    ``ids`` are those to read, active ones first: the first answer of a sync should be one with
-    recent changes. ``clock`` is HighLevel's time when they were listed.
+    ``ids`` are those to read, active ones first: the first answer of a sync should contain recent
+    changes. ``clock`` is HighLevel's time when they were listed.
     """
 
     ids: list[str]
@@ -37,7 +37,7 @@ class Calendars:
 
 
 class Location:
-    """Asks for what is in the configured location. ``stream`` is a name for the log."""
+    """Requests the data of the configured location. ``stream`` is a name for the log."""
 
     def __init__(self, api: Api, config: Mapping[str, Any], stream: str) -> None:
         self._api = api
@@ -46,18 +46,18 @@ class Location:
         self._stream = stream
 
     def calendars(self) -> Calendars:
-        """List the calendars, inactive ones too.
+        """List the calendars, including inactive ones.
 
-        They are listed even if the configuration names them: that shows a name that is no
-        calendar's, and HighLevel's own clock.
+        They are listed even if the configuration names calendars. This shows configured names that
+        do not exist, and HighLevel's own clock.
         """
         answer = self._get("calendars", {"showDrafted": "true"})
         listed = calendar_ids(answer)
         for id in self._chosen:
             if id not in listed:
                 LOGGER.warning(
-                    "Stream %s: the location lists no calendar %s; its events are asked for all "
-                    "the same. Correct provider.calendar_ids if it is a mistake.",
+                    "Stream %s: the location lists no calendar %s; its events are requested "
+                    "anyway. Correct provider.calendar_ids if it is a mistake.",
                     self._stream,
                     id,
                 )
@@ -68,13 +68,13 @@ class Location:
     def events(self, calendar: str, start: int, end: int) -> Answer:
         """List the events of a calendar that start in a window, in epoch milliseconds.
 
-        Raises Misconfigured if there is no such calendar.
+        Raises Misconfigured if the calendar does not exist.
         """
         window = {"calendarId": calendar, "startTime": str(start), "endTime": str(end)}
         answer = self._get("events", window)
         if answer.body is None and not self._is_gone(calendar):
             raise Misconfigured(
-                "there is no such calendar or endpoint (404). Check provider.calendar_ids, and "
+                "the calendar or endpoint does not exist (404). Check provider.calendar_ids, and "
                 "leave base_url at its default."
             )
         return answer
@@ -82,11 +82,11 @@ class Location:
     def all_events(
         self, calendar: str, start: int, end: int, known: Answer | None = None
     ) -> Iterator[Answer]:
-        """Yield the answer for a window; if it may have been cut off, those for its halves too.
+        """Yield the answer for a window. If it may be truncated, also yield those for its halves.
 
-        The window is cut at the median of the starts that were shown. An answer that was cut off
-        must then show other events in one of the halves; if it does, halving goes on. ``known`` is
-        the answer for the whole window, if it was asked for already.
+        The window is cut at the median of the starts that were shown. If the answer was truncated,
+        one of the halves must show other events. If it does, the halves are cut again. ``known`` is
+        the answer for the whole window, if it was already requested.
         """
         whole = known or self.events(calendar, start, end)
         yield whole
@@ -107,7 +107,7 @@ class Location:
             yield from self.all_events(calendar, *window, known=half)
 
     def _is_gone(self, calendar: str) -> bool:
-        """Whether a calendar that was listed at first is not any more: deleted, with its events."""
+        """Return whether a calendar listed at first is gone now: deleted, with its events."""
         if calendar in self._chosen or calendar in self.calendars().ids:
             return False
         LOGGER.info(
@@ -120,13 +120,13 @@ class Location:
 
 
 def calendar_ids(answer: Answer) -> list[str]:
-    """Return the ids of an answer's calendars, those of active ones first."""
+    """Return the ids of an answer's calendars, active ones first."""
     active_first = sorted(answer.rows, key=lambda calendar: calendar.get("isActive") is False)
     return [str(calendar["id"]) for calendar in active_first]
 
 
 def _middle(rows: list[Row], start: int, end: int) -> int | None:
-    """Where to cut a window: just after the median start, so that each half has rows."""
+    """Return where to cut a window: just after the median start, so that each half has rows."""
     starts = sorted(begins for row in rows if (begins := millis_or_none(row.get("startTime"))))
     median = starts[len(starts) // 2] if starts else (start + end) // 2
     for cut in (median + 1, median):

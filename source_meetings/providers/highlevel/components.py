@@ -17,9 +17,9 @@ from source_meetings.providers.highlevel.calendars import calendar_ids
 
 @dataclass
 class EventsCheck:
-    """For ``check``: lists the calendars, and then asks one of them for the events of a minute.
+    """For ``check``: lists the calendars, then requests one minute of events from one of them.
 
-    The token's scopes are separate for the two, so one request cannot stand for the other.
+    The token has separate scopes for the two, so one request cannot replace the other.
     """
 
     calendars: ApiRequester
@@ -47,10 +47,10 @@ class EventsCheck:
 
 @dataclass
 class EventFields(RecordTransformation):
-    """Fills ``appointmentStatus`` from its misspelt twin, and makes ``isRecurring`` a boolean.
+    """Fills ``appointmentStatus`` from its misspelled twin, and makes ``isRecurring`` a boolean.
 
-    ``appoinmentStatus`` and a legacy ``status`` were observed in place of ``appointmentStatus``;
-    the specification's example of ``isRecurring`` is the text "true".
+    ``appoinmentStatus`` and a legacy ``status`` were observed instead of ``appointmentStatus``. The
+    specification's example of ``isRecurring`` is the text "true".
     """
 
     def transform(

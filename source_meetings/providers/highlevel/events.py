@@ -1,12 +1,11 @@
 """How ``highlevel_calendar_events`` is kept equal to HighLevel.
 
-The list of events can be filtered by nothing but start time, and any appointment may be edited. So
-each sync reads from ``start_date`` to ``look_ahead_days`` from now, one slice a calendar, and emits
+The list of events can be filtered only by start time, and any appointment may be edited. So each
+sync reads from ``start_date`` to ``look_ahead_days`` from now, one slice per calendar, and emits
 what has changed.
 
-With ``look_back_days``, syncs after the first begin so many days before the oldest change that
-could have been missed. Edits to an appointment that is older than that at the time are not seen
-then.
+With ``look_back_days``, syncs after the first begin that many days before the oldest change that
+could have been missed. An edit to an appointment that is already older than that is not seen.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _BEFORE_EVERYTHING = 946_684_800_000  # 2000-01-01; zero might be taken for "not
 
 @dataclass
 class EventsStrategy(Strategy):
-    """Re-reads all events, and compares. See the module."""
+    """Reads all events again and compares them. See the module."""
 
     stream: str
     cursor_field: str
@@ -92,13 +91,13 @@ class EventsStrategy(Strategy):
         return EventWindows(self.location, read_from, read_to, self._days_ahead(), rows_before)
 
     def _check(self, state: State) -> None:
-        """A state is about one location and one choice of calendars."""
+        """A state belongs to one location and one choice of calendars."""
         bound = timestamps.parse_or_none(state.get(self.cursor_field))
         if bound is None or bound < timestamps.EPOCH or state.get("scope") != self.scope():
             raise UnusableState
 
     def scope(self) -> str:
-        """Return what stands for the location and the choice of calendars."""
+        """Return a value that identifies the location and the choice of calendars."""
         chosen = sorted(set(self._options.get("calendar_ids") or []))
         return digest([self._options["location_id"], chosen]).hex()
 
@@ -110,7 +109,7 @@ class EventsStrategy(Strategy):
         return timestamps.millis(timestamps.parse(start)) if start else _BEFORE_EVERYTHING
 
     def _start_of_changes(self, bound: datetime, now: datetime) -> int:
-        """A change after ``bound`` to an event that was not too old then lies after this moment."""
+        """Return the earliest start time at which a change after ``bound`` is still seen."""
         days = self._options.get("look_back_days")
         if days is None:
             return self._start_date()
@@ -126,7 +125,7 @@ class EventsStrategy(Strategy):
 
 @dataclass(frozen=True)
 class Stretch:
-    """A stretch of start time of a calendar, in epoch milliseconds: what a slice covers."""
+    """A stretch of start times of a calendar, in epoch milliseconds: what a slice covers."""
 
     calendar: str
     start: int
@@ -151,7 +150,7 @@ class Stretch:
 
 
 class EventsReading(Reading):
-    """Reads the events of every calendar, one slice a calendar."""
+    """Reads the events of every calendar, one slice per calendar."""
 
     def __init__(
         self,
@@ -161,7 +160,7 @@ class EventsReading(Reading):
         changed: ChangedRows,
         known: State | None,
     ) -> None:
-        """``known`` is the state that the changes are read from; None for a first sync."""
+        """``known`` is the state that the changes are read from, or None for a first sync."""
         self._strategy = strategy
         self._calendars = calendars
         self._windows = windows
@@ -178,12 +177,12 @@ class EventsReading(Reading):
         yield from self.changed_rows(str(slice.values["calendarId"]))
 
     def changed_rows(self, calendar: str) -> Iterator[list[Row]]:
-        """Yield the rows of a calendar that are new."""
+        """Yield the new rows of a calendar."""
         emitted = Emitted()
         windows = self._windows
         for answer in windows.read(calendar, windows.read_from, windows.read_to):
             rows = self._changed.take(answer, calendar, emitted)
-            del answer  # not while the next one is waited for: they may be large
+            del answer  # not kept while waiting for the next one: answers may be large
             yield rows
             del rows
 
@@ -200,7 +199,7 @@ class EventsReading(Reading):
 
 
 class ResumedEvents(Reading):
-    """Reads what an interrupted first sync left: whole stretches, every row of which is new."""
+    """Reads what an interrupted first sync left: whole stretches, where every row is new."""
 
     resumable = True
 

@@ -1,4 +1,4 @@
-"""Reading all events of a calendar in windows of start time, as wide as its events are dense."""
+"""Reads all events of a calendar in windows of start time, sized by the density of its events."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from source_meetings.strategies.changed_rows import ChangedRows
 from source_meetings.sync.reading import Answer, Row
 from source_meetings.timestamps import millis_or_none
 
-DAY = 86_400_000  # milliseconds, as everything that is sent to HighLevel
-_BEFORE_HIGHLEVEL = 1_451_606_400_000  # 2016-01-01, before which next to nothing can be expected
-_FIRST_WINDOW_DAYS = 30  # back from now, beside all that lies ahead
-_ROWS_PER_ANSWER = 600  # aimed at; with eight workers about 30 megabytes
+DAY = 86_400_000  # milliseconds, as in all times sent to HighLevel
+_BEFORE_HIGHLEVEL = 1_451_606_400_000  # 2016-01-01; hardly any events are earlier
+_FIRST_WINDOW_DAYS = 30  # back from now, in addition to all that lies ahead
+_ROWS_PER_ANSWER = 600  # the target; with eight workers about 30 megabytes
 _ROWS_OF_A_SMALL_CALENDAR = 2000
 _TELLING_ROWS = 20
 _CALENDARS_TO_TRY = 5
@@ -24,7 +24,7 @@ class EventWindows:
     """Reads the events of calendars that start in a range. Any thread may use it.
 
     ``read_from`` and ``read_to`` are in epoch milliseconds. ``rows_before`` is how many rows the
-    largest calendar had at the sync before, and ``largest`` how many it has at this one.
+    largest calendar had at the previous sync, and ``largest`` how many it has at this one.
     """
 
     def __init__(
@@ -45,22 +45,24 @@ class EventWindows:
         self.largest = 0
 
     def _width_of_the_first(self, days_ahead: int, rows_before: int | None) -> int:
-        """The length of a calendar's first window: all, if the last sync found few rows."""
+        """The length of a calendar's first window: everything, if the last sync found few rows."""
         whole = self.read_to - self.read_from
         if rows_before is not None and rows_before <= _ROWS_OF_A_SMALL_CALENDAR:
             return whole
         return min(whole, (_FIRST_WINDOW_DAYS + days_ahead) * DAY)
 
     def ask_first(self, calendars: list[str], changed: ChangedRows) -> None:
-        """Ask for a calendar's first window; for another one's while none shows a stamp.
+        """Request a calendar's first window, then those of others until one shows a stamp.
 
-        What was asked for in vain is asked for again later, as it is older than the bound now.
+        Windows without a stamp are requested again later, because they are older than the bound
+        now.
         """
         start = max(self.read_from, self.read_to - self._first_width)
         for calendar in calendars[:_CALENDARS_TO_TRY]:
             answer = self._location.events(calendar, start, self.read_to)
             if len(answer.rows) > _ROWS_OF_A_SMALL_CALENDAR:
-                # First windows are as wide as a guess: large ones are held in memory one at a time.
+                # First windows have a guessed width, so only one at a time is held in memory: it
+                # may be large.
                 self._turn = threading.Lock()
             self._first_answer = (calendar, answer)
             if changed.begin(answer):
@@ -69,7 +71,7 @@ class EventWindows:
     def read(self, calendar: str, first: int, end: int) -> Iterator[Answer]:
         """Yield the answers that together cover a calendar from ``first`` to ``end``.
 
-        The windows go back in time, each as wide as the rows of the one before suggest.
+        The windows go back in time. The rows of each one determine the width of the next.
         """
         width, total = self._first_width, 0
         known = self._take_first(calendar)
@@ -84,10 +86,10 @@ class EventWindows:
                     rows += len(answer.rows)
                     busy = max(busy, _span(answer.rows))
                     yield answer
-                    del answer  # not while the next one is waited for: they may be large
+                    del answer  # not kept while waiting for the next one: answers may be large
             total += rows
-            # From the density of this window, where it has rows, but carefully: the past may have
-            # been busier.
+            # Use the density of this window, if it has rows, but carefully: the past may have been
+            # busier.
             length = busy if rows >= _TELLING_ROWS and busy else end - start
             width = min(12 * (end - start), length * _ROWS_PER_ANSWER // max(rows, 1))
             width = max(width, DAY)

@@ -12,10 +12,10 @@ from airbyte_cdk.sources.types import StreamSlice
 
 @dataclass
 class IdsAsText(RecordTransformation):
-    """Makes text of ids that Salesloft documents as strings and sends as numbers.
+    """Turns ids into text: Salesloft documents them as strings but sends numbers.
 
-    Observed for ``account_id``, ``task_id`` and ``meeting_type_id`` in recorded answers; a column
-    of two types breaks destinations.
+    Observed for ``account_id``, ``task_id`` and ``meeting_type_id`` in recorded answers. A column
+    with two types breaks destinations.
     """
 
     fields: list[str]

@@ -1,9 +1,9 @@
-"""Reading all meetings by ``created_at``, which never changes.
+"""Reads all meetings by ``created_at``, which never changes.
 
 Each window is read by keyset: every page asks for what was created at or after the last row of the
-page before. So rows that vanish while we read cannot push others past a page edge, and no page
-costs more than one point. Only where one creation time fills a whole page is the page number
-raised.
+previous page. So rows that vanish during the walk cannot push others across a page edge, and no
+page costs more than one point. The page number is raised only if a single creation time fills a
+whole page.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MOST_QUIET_ROUNDS = 10  # of a tie: one row of thousands is then overlooked onc
 
 @dataclass(frozen=True)
 class Window:
-    """A half-open window of ``created_at``; None as its end leaves it open.
+    """A half-open window of ``created_at``. None as its end leaves it open.
 
     ``show_deleted`` is the value of that parameter, or None if it is not sent. Rows that were last
     changed before ``updated_since`` are not emitted.
@@ -70,9 +70,9 @@ class Window:
 def cut_windows(
     pages: MeetingPages, show_deleted: str | None, updated_since: datetime | None
 ) -> list[Window]:
-    """Cut time from the oldest meeting on into windows of equal length.
+    """Cut the time since the oldest meeting into windows of equal length.
 
-    The last one has no end, so that meetings created while we read are read too.
+    The last window has no end, so that meetings created during the sync are read too.
     """
     oldest = pages.page({**OLDEST_FIRST, **COUNTED, **with_deleted(show_deleted)}, size=1)
     if not oldest.rows:
@@ -82,7 +82,7 @@ def cut_windows(
     count = _FEWEST_WINDOWS if total is None else -(-total // _MEETINGS_PER_WINDOW)
     count = max(_FEWEST_WINDOWS, min(_MOST_WINDOWS, count))
     if total is not None:
-        count = min(count, -(-total // pages.size))  # no more than there are pages
+        count = min(count, -(-total // pages.size))  # at most one per page
     if last - first < timedelta(hours=1):
         count = 1
     step = (last - first) / count
@@ -92,7 +92,7 @@ def cut_windows(
 
 
 def read_window(pages: MeetingPages, window: Window) -> Iterator[Answer]:
-    """Yield the pages of a window. A page may begin with rows of the one before."""
+    """Yield the pages of a window. A page may begin with rows of the previous one."""
     fixed = {**OLDEST_FIRST, **COUNTED, **with_deleted(window.show_deleted)}
     if window.end:
         fixed["created_at[lt]"] = timestamps.iso(window.end)
@@ -114,12 +114,12 @@ def read_window(pages: MeetingPages, window: Window) -> Iterator[Answer]:
 
 
 def _read_tie(pages: MeetingPages, fixed: Mapping[str, str], moment: datetime) -> Iterator[Answer]:
-    """Yield the pages of the meetings that were created at one moment and fill a whole page.
+    """Yield the pages of meetings that share one creation time and fill a whole page.
 
-    Only the page number leads through them, and no order among equal times is documented: they may
-    change places from request to request, so that a round through the pages lists some meetings
-    twice and leaves others out. So the pages are read until as many different meetings were seen as
-    Salesloft counts.
+    They can only be paged by number, and no order among equal times is documented. They may swap
+    places from request to request, so one round through the pages may list some meetings twice and
+    leave others out. So the pages are read until as many distinct meetings were seen as Salesloft
+    counts.
     """
     end = moment + _MICROSECOND
     bounds = {"created_at[gte]": timestamps.iso(moment), "created_at[lt]": timestamps.iso(end)}
@@ -135,7 +135,7 @@ def _read_tie(pages: MeetingPages, fixed: Mapping[str, str], moment: datetime) -
             before = total
             total = before if answer.total is None else answer.total
             if before is not None and total is not None and total < before:
-                seen.clear()  # some have vanished, and we cannot tell which
+                seen.clear()  # some have vanished, and there is no way to know which
                 known = -1
             seen |= ids(answer)
             listed += len(answer.rows)
@@ -144,19 +144,19 @@ def _read_tie(pages: MeetingPages, fixed: Mapping[str, str], moment: datetime) -
         quiet = quiet + 1 if len(seen) == known else 0
         if total is not None and known >= 0 and len(seen) >= total:
             return
-        # Without a total, a round has room for as many as there are.
+        # Without a total, a round lists as many rows as there are.
         if total is None and quiet and len(seen) >= listed:
             return
         if quiet == _MOST_QUIET_ROUNDS:
             break
     raise Untrustworthy(
-        f"Salesloft lists the meetings created at {timestamps.iso(moment)} in ever changing order, "
-        "so it cannot be told whether all of them were read."
+        f"Salesloft lists the meetings created at {timestamps.iso(moment)} in an order that keeps "
+        "changing, so some of them may not have been read."
     )
 
 
 def with_deleted(show_deleted: str | None) -> dict[str, str]:
-    """Return the parameter that asks for cancelled meetings only, or for the others only."""
+    """Return the parameter that requests cancelled meetings only, or only the others."""
     return {"show_deleted": show_deleted} if show_deleted else {}
 
 

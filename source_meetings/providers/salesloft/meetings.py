@@ -1,12 +1,12 @@
 """How ``salesloft_meetings`` is kept equal to Salesloft.
 
-The first sync reads windows of ``created_at``. Later ones walk through the meetings sorted by
-``updated_at``, newest first, until a page ends below the saved moment. As long as that moment is
-young, they go on for the length of the look-back.
+The first sync reads windows of ``created_at``. Later syncs walk through the meetings sorted by
+``updated_at``, newest first, until a page ends below the saved moment. While that moment is recent,
+they continue for the length of the look-back.
 
-What ``show_deleted`` does when it is left out is documented nowhere. So it is found out whether
-cancelled meetings are listed without asking for them, and as long as no answer has shown one, they
-are asked for apart.
+It is not documented what happens if ``show_deleted`` is left out. So each sync checks whether
+cancelled meetings are listed by default. As long as no answer has shown one, they are requested
+separately.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _A_DAY = timedelta(days=1)
 class MeetingsStrategy(Strategy):
     """Reads by creation time first, and by time of change afterwards. See the module.
 
-    ``look_back_minutes`` is how late a change may become visible. Nothing is documented; ten
+    ``look_back_minutes`` is how late a change may become visible. Nothing is documented, and ten
     minutes are a guess.
     """
 
@@ -101,16 +101,18 @@ class MeetingsStrategy(Strategy):
     # -- what a state means -----------------------------------------------------------------------
 
     def bound(self, state: State) -> datetime:
-        """Return the oldest change to emit: the saved moment less the look-back, never before the
-        start date."""
+        """Return the oldest change to emit: the saved moment minus the look-back.
+
+        It is never before the start date.
+        """
         bound = timestamps.parse(state[self.cursor_field]) - self._look_back.reach(state)
         return max(bound, self._start_date) if self._start_date else bound
 
     def state_after(self, newest: Answer, since: State | None) -> State:
-        """Return the state that ``newest``, the first page by time of change, stands for.
+        """Return the state for ``newest``, the first page by time of change.
 
-        Its cursor is the moment up to which every change is on or below that page. It is taken from
-        the rows, because only Salesloft's own stamps are comparable with each other; a row from the
+        Its cursor is the moment up to which every change is on or below that page. It comes from
+        the rows, because only Salesloft's own stamps are comparable with each other. A row from the
         future must not become the watermark.
         """
         before = since or {}
@@ -118,8 +120,8 @@ class MeetingsStrategy(Strategy):
         moments = reached(stamps, newest.clock)
         known = timestamps.parse_or_none(before.get(self.cursor_field))
         moments += [clamped(known, newest.clock)] if known else []
-        # Nothing yet: whatever comes is a change, even if their stamps lag behind their clock. Only
-        # rows from the future: the clock is the limit, less a day, for it cannot be quite right.
+        # No rows yet: anything that appears is a change, even if its stamps lag behind the clock.
+        # Or only rows from the future: the clock, minus a day because it may be off, is the limit.
         default = newest.clock - _A_DAY if newest.rows else timestamps.EPOCH
         latest = max(moments, default=default)
         kept = {name: before[name] for name in before if name not in ("seen_at", "settled")}
@@ -130,7 +132,7 @@ class MeetingsStrategy(Strategy):
     # -- cancelled meetings -----------------------------------------------------------------------
 
     def _passes_of_everything(self, newest: Answer, state: State) -> list[str | None]:
-        """Return which values of ``show_deleted`` have to be read to read everything.
+        """Return the values of ``show_deleted`` needed to read everything.
 
         Notes in the state how cancelled meetings are listed: ``apart``, or with the others.
         """
@@ -141,7 +143,7 @@ class MeetingsStrategy(Strategy):
         else:
             hidden = self.pages.page({**NEWEST_FIRST, "show_deleted": "true"})
             if not hidden.rows:
-                state.pop("cancelled", None)  # none yet: nothing can be told
+                state.pop("cancelled", None)  # none yet, so still unknown
             else:
                 listed = self.pages.page({"ids[]": str(hidden.rows[0]["id"])})
                 state["cancelled"] = "listed" if listed.rows else "apart"

@@ -1,11 +1,11 @@
-"""Pages of Salesloft's list of meetings, each made sure to be what was asked for.
+"""Pages of Salesloft's list of meetings, each checked against the request.
 
 - ``GET /v2/meetings`` has no filter on ``updated_at``, sorts by ``start_time``, ``created_at`` or
   ``updated_at``, and takes ``created_at[gte]`` and ``created_at[lt]`` with microseconds:
   https://developers.salesloft.com/docs/api/meetings-index/
-- Unknown filters are ignored in silence, and what was applied is echoed in ``metadata``; pages
-  past 100 cost more points (101-150: 3, 151-250: 8, 251-500: 10, beyond: 30); the budget is 600
-  points a minute and team: https://developers.salesloft.com/docs/platform/api-basics/
+- Unknown filters are silently ignored, and what was applied is echoed in ``metadata``; pages past
+  100 cost more points (101-150: 3, 151-250: 8, 251-500: 10, beyond: 30); the budget is 600 points
+  per minute and team: https://developers.salesloft.com/docs/platform/api-basics/
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _MOST_ASKED_AGAIN = 3
 
 
 class MeetingPages:
-    """Asks for pages of meetings."""
+    """Requests pages of meetings."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
         self.size = api.page_size("meetings")
 
     def page(self, params: Mapping[str, str], number: int = 1, size: int | None = None) -> Answer:
-        """Ask for one page; one with fewer rows than it should have is asked for again.
+        """Request one page. A page with fewer rows than it should have is requested again.
 
         Rows may be left out because this user cannot see them, so a page that comes back the same
-        is taken as it is.
+        is accepted.
         """
         answer = self._ask(params, number, size)
         for _ in range(_MOST_ASKED_AGAIN):
@@ -66,7 +66,7 @@ class MeetingPages:
 
 
 def has_more(answer: Answer) -> bool:
-    """Return whether to ask for another page: by ``next_page``, or as long as there are rows.
+    """Return whether to request another page: by ``next_page``, or as long as there are rows.
 
     ``metadata.paging`` is sometimes absent. A page size that was silently corrected must then not
     look like the last page.
@@ -83,7 +83,7 @@ def ids(answer: Answer) -> set[Any]:
 
 
 def moment_of(row: Row, field: str) -> datetime:
-    """Return a meeting's point in time. Raises Untrustworthy if it has none that can be read."""
+    """Return a meeting's point in time. Raises Untrustworthy if it is missing or unreadable."""
     moment = timestamps.parse_or_none(row.get(field))
     if moment is None:
         raise Untrustworthy(f"a meeting has no usable {field}; it cannot be placed in time.")
@@ -96,12 +96,12 @@ def shows_cancelled(answer: Answer) -> bool:
 
 
 def echoes_show_deleted(answer: Answer) -> bool:
-    """Return whether a filter on cancelled meetings was applied, asked for or not."""
+    """Return whether a filter on cancelled meetings was applied, requested or not."""
     return _in_metadata(answer, "filtering").get("show_deleted") is not None
 
 
 def last_affordable_page(total: int | None) -> int:
-    """Return the last page that can be walked to for the points that reading everything costs."""
+    """Return the last page that costs no more points to walk to than reading everything."""
     affordable = _PRICES[0][0]
     points = float(affordable)
     for (above, _), (last, price) in zip(_PRICES, _PRICES[1:]):
@@ -113,9 +113,9 @@ def last_affordable_page(total: int | None) -> int:
 
 
 def _is_short(answer: Answer, number: int) -> bool:
-    """Whether a page has fewer rows than its metadata promise, or none and no metadata.
+    """Return whether a page has fewer rows than its metadata say, or neither rows nor metadata.
 
-    So what looks like the end, but may be a fault, is asked for twice.
+    Such a page looks like the end but may be a fault, so it is requested twice.
     """
     paging = _in_metadata(answer, "paging")
     if not paging:
