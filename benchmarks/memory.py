@@ -1,9 +1,9 @@
 """Memory and states of large syncs: `python -m benchmarks.memory --sizes 10000 1000000`.
 
-Runs the connector as a process of its own against the sandbox, for a first sync and for an
-incremental one, and prints as a Markdown table the most resident memory it ever had, and how many
-bytes of states and of records it printed. The sandbox makes rows when they are asked for, and keeps
-none. The connector's own pacing is left on: a million meetings of Salesloft take twenty minutes.
+Runs the connector in its own process against the sandbox, for a first sync and an incremental one.
+Prints a Markdown table with the peak resident memory, and the number of bytes of states and of
+records printed. The sandbox makes rows on request and keeps none. The connector's own pacing stays
+on: a million meetings of Salesloft take twenty minutes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How many requests a first and later syncs take: `python -m benchmarks.requests [PROVIDER …]`.
 
 Runs the connector against the sandbox over HTTP and prints a Markdown table for each provider. The
-sandbox enforces no limit, and the connector's own pacing is left on, so that large first syncs of
+sandbox enforces no limit, but the connector's own pacing stays on, so large first syncs of
 Salesloft (600 requests a minute) and HighLevel (100 in ten seconds) take minutes. An hour passes
 between two syncs.
 """

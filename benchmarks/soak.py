@@ -1,12 +1,13 @@
 """Days of one connection to each provider: `python -m benchmarks.soak --days 30 --seed 1`.
 
-The sandbox's clock moves; meetings are booked, edited, moved, cancelled and deleted at any time,
-also between two requests of a sync; requests fail in passing or for good; tokens expire; syncs are
-killed. Every sync is a process of its own and goes on from the last state that was wholly printed.
-At the end of each day two syncs are left alone, and the table must be what the provider shows. Rows
-that were deleted where an API shows no deletions are not counted; see the README for which.
+The sandbox's clock moves. Meetings are booked, edited, moved, cancelled and deleted at any time,
+also between two requests of a sync. Requests fail, temporarily or permanently; tokens expire; syncs
+are killed. Every sync runs in its own process and resumes from the last state that was completely
+printed. At the end of each day, two syncs run undisturbed, and the table must then equal what the
+provider shows. Rows that were deleted where an API shows no deletions are not counted; the README
+says which.
 
-Prints a Markdown table. Leaves with status 1 as soon as a row is missing, stale or too many.
+Prints a Markdown table. Exits with status 1 as soon as a row is missing, stale or extra.
 """
 
 from __future__ import annotations

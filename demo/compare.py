@@ -1,4 +1,4 @@
-"""Is a table in DuckDB what the sandbox holds?"""
+"""Checks whether a table in DuckDB equals what the sandbox holds."""
 
 from __future__ import annotations
 

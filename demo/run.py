@@ -1,9 +1,9 @@
-"""The demo: the connector, run by PyAirbyte, against the sandbox, into a DuckDB file.
+"""The demo: PyAirbyte runs the connector against the sandbox, into a DuckDB file.
 
 demo.sh installs what this needs and starts it with PyAirbyte's interpreter. Exit status 1: a
-command failed, or a table is not equal to what the sandbox holds.
+command failed, or a table differs from what the sandbox holds.
 
-`--svg FILE` also draws what is printed for the first provider: `make demo SVG=docs/demo.svg`.
+`--svg FILE` also draws the output for the first provider: `make demo SVG=docs/demo.svg`.
 """
 
 from __future__ import annotations

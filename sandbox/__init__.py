@@ -1,4 +1,4 @@
-"""The providers on loopback, as their documents describe them, awkward parts included.
+"""The providers on loopback, as their documents describe them, including the awkward parts.
 
     with Sandbox(clock="2026-06-01T00:00:00Z") as box:
         box.salesloft.generate(count=1000)

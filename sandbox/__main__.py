@@ -1,8 +1,8 @@
 """`python -m sandbox`: the providers on loopback, until Ctrl-C.
 
-Prints its URLs as one line of JSON when it is ready, and starts without data. With `--folder`, as
-`make sandbox` does, it starts with sample data instead, writes a configuration for each provider
-into the folder, and prints commands to paste. Data and faults: see `sandbox/server.py`.
+Starts without data, and prints its URLs as one line of JSON when it is ready. With `--folder`, as
+in `make sandbox`, it starts with sample data, writes a configuration for each provider into the
+folder, and prints commands to paste. For data and faults, see `sandbox/server.py`.
 """
 
 from __future__ import annotations

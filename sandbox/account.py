@@ -1,7 +1,7 @@
-"""What tests, benchmarks and the demo know of a provider: its account in the sandbox.
+"""What tests, benchmarks and the demo know about a provider: its account in the sandbox.
 
 To add a provider, write its side (`sandbox/<name>.py`) and its account
-(`sandbox/accounts/<name>.py`); everything that runs for each provider then runs for it as well.
+(`sandbox/accounts/<name>.py`). Everything that runs for each provider then includes it.
 """
 
 from __future__ import annotations

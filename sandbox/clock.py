@@ -1,4 +1,4 @@
-"""The sandbox's own time: everything the providers stamp, expire or count lives on it."""
+"""The sandbox's own clock: the providers use it for every stamp, expiry and limit."""
 
 from __future__ import annotations
 

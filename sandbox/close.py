@@ -1,11 +1,11 @@
 """Close: `GET /activity/meeting/`, `/event/`, `/outcome/`, `/me/` and the token endpoint.
 
-Where a behaviour comes from stands beside it:
+The source of each behavior is noted next to it:
     [R]  the reference and its OpenAPI, https://developer.close.com/api/resources/activities/meetings
          and https://developer.close.com/api/resources/events
     [T]  its topics: pagination, rate limits, authentication, time zones (https://developer.close.com)
     [O]  observed: answers recorded or handled in public code and issues
-    [A]  assumed: nobody says
+    [A]  assumed: no source
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Close's event log: events that are written into, that show late and that end after 30 days.
+"""Close's event log. Its events may change in place, appear late, and expire after 30 days.
 
 https://developer.close.com/api/resources/events and its list page.
 """

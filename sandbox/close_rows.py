@@ -1,4 +1,4 @@
-"""Close meetings out of a seed: their timestamps at once, their contents when asked for.
+"""Close meetings from a seed: timestamps are made at once, contents on request.
 
 The shape is that of the vendor's OpenAPI and sample
 (https://developer.close.com/api/resources/activities/meetings) and of recorded answers.

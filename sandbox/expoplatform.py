@@ -1,9 +1,9 @@
 """ExpoPlatform: `GET /api/v2/meetings/export`, one row for each participant of a meeting.
 
-Where a behaviour comes from stands beside it:
+The source of each behavior is noted next to it:
     [D]  documented, https://help.expoplatform.com/admin-home/meetings-api (the parameters) and
          https://help.expoplatform.com/admin-home/api-keys (the header, the life of a key)
-    [A]  assumed: nobody says. The whole answer is: its envelope, its keys, its times, its totals.
+    [A]  assumed: no source. This covers the whole answer: its envelope, keys, times and totals.
          So each plausible form can be chosen, and none of them is claimed to be the real one.
 """
 

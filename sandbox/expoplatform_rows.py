@@ -1,4 +1,4 @@
-"""ExpoPlatform rows that are made when they are asked for, so that a million take no memory."""
+"""ExpoPlatform rows that are made on request, so that a million take no memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The facts of a provider that tests ask of its account, each in one form for all providers."""
+"""The facts of a provider that tests get from its account, in one form for all providers."""
 
 from __future__ import annotations
 

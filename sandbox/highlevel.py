@@ -1,10 +1,10 @@
 """HighLevel: calendars, calendar groups, events, single appointments and the token endpoint.
 
-Where a behaviour comes from stands beside it:
+The source of each behavior is noted next to it:
     [D]  the vendor's specification, https://github.com/GoHighLevel/highlevel-api-docs
          (apps/calendars.json, apps/v3/calendars-v3.json, apps/oauth.json, docs/oauth/)
     [O]  observed: handled, tested or reported in public code and issues
-    [A]  assumed: nobody says
+    [A]  assumed: no source
 """
 
 from __future__ import annotations

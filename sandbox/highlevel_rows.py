@@ -1,4 +1,4 @@
-"""HighLevel events that are made when they are asked for, so that a million take no memory."""
+"""HighLevel events that are made on request, so that a million take no memory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""OAuth 2.0 with rotating refresh tokens, as Close, Salesloft and HighLevel have it.
+"""OAuth 2.0 with rotating refresh tokens, as in Close, Salesloft and HighLevel.
 
-The authorization-code flow is that of https://www.rfc-editor.org/rfc/rfc6749#section-4.1, in which
-the user always agrees at once. Section 5.2 names the errors of the token endpoint.
+The authorization-code flow follows https://www.rfc-editor.org/rfc/rfc6749#section-4.1. The user
+always agrees at once. Section 5.2 names the errors of the token endpoint.
 """
 
 from __future__ import annotations

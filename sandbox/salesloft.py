@@ -1,13 +1,13 @@
 """Salesloft: `GET /v2/meetings`, `GET /v2/me` and the token endpoint.
 
-Where a behaviour comes from stands beside it:
+The source of each behavior is noted next to it:
     [R]  the reference, https://developers.salesloft.com/docs/api/meetings-index/
     [S]  the vendor's sample,
          https://developers.salesloft.com/docs/platform/external-calendars/watch-for-meetings-created-through-salesloft/
     [C]  conventions, limits, errors and authentication of https://developers.salesloft.com,
          read in a transcription
     [O]  observed: answers recorded or handled in public code and issues
-    [A]  assumed: nobody says
+    [A]  assumed: no source
 """
 
 from __future__ import annotations

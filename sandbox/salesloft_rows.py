@@ -1,4 +1,4 @@
-"""Salesloft meetings out of a seed: their timestamps at once, their contents when asked for.
+"""Salesloft meetings from a seed: timestamps are made at once, contents on request.
 
 The shape is that of the vendor's reference and sample
 (https://developers.salesloft.com/docs/api/meetings-index/ and

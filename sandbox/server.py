@@ -1,7 +1,7 @@
-"""The server: mounts the providers, records what they are asked, runs hooks, faults and control.
+"""The server: mounts the providers, records requests, runs hooks and faults, and offers control.
 
-Every provider lives under its name (`/salesloft/v2/meetings`). The control interface, JSON in and
-out, works on the same objects as the tests do:
+Every provider has a path of its own (`/salesloft/v2/meetings`). The control interface, JSON in and
+out, works on the same objects as the tests:
 
     GET  /_sandbox/state                  the clock; each account's configuration and sizes
     GET  /_sandbox/requests               how many, by provider and path, and their points

@@ -1,4 +1,4 @@
-"""What every provider's side of the sandbox is made of: a call comes in, a reply goes out."""
+"""The base of every provider's side of the sandbox: a call comes in, a reply goes out."""
 
 from __future__ import annotations
 

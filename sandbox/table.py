@@ -1,8 +1,8 @@
 """A compact index over millions of rows: timestamp columns by row number, some of them sorted.
 
-A row number is a positive integer that is never used again. Timestamps are microseconds since
-1970, and `NULL` stands for none. The rows themselves are the owner's business: it can make them
-when they are asked for, from the row number, and so keep a million of them in no memory at all.
+A row number is a positive integer that is never reused. Timestamps are microseconds since 1970.
+`NULL` means that there is none. The owner keeps the rows themselves: it can make them on request
+from the row number, so that a million take no memory at all.
 """
 
 from __future__ import annotations

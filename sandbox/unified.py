@@ -1,4 +1,4 @@
-"""The form in which accounts tell what the two dbt models should say of their meetings."""
+"""The form in which accounts say what the two dbt models should contain for their meetings."""
 
 from __future__ import annotations
 

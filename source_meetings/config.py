@@ -219,7 +219,7 @@ def _advice(path: Place, known: list[Place]) -> str:
     for other in known:
         if other[-1] == path[-1]:
             group = ".".join(other[:-1])
-            return f" It belongs {f'in {group}' if group else 'beside provider, not in it'}."
+            return f" It belongs {f'in {group}' if group else 'next to provider, not in it'}."
     near = [other for other in known if other[:-1] == path[:-1]]
     for others in (near, known):
         names = {_plain(other[-1]): ".".join(other) for other in others}

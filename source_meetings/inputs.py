@@ -118,9 +118,9 @@ def _is_discovered(catalog: Any) -> bool:
 def read_state(path: str) -> list[AirbyteStateMessage]:
     """Return the states in a file, in order. If a stream has two states, the last one counts.
 
-    A file may hold a list, or a single entry. An entry is a state (``{"type": "STREAM", "stream":
-    …}``) or the message in which a connector prints it (``{"type": "STATE", "state": …}``). Older
-    tools write ``{}`` for "no state".
+    A file may hold a list, or a single entry. An entry is a state
+    (``{"type": "STREAM", "stream": …}``) or the message in which a connector prints it
+    (``{"type": "STATE", "state": …}``). Older tools write ``{}`` for "no state".
 
     The stream checks the contents of its own state: see ``sync.SyncCursor``.
     """

@@ -36,7 +36,7 @@ def check(what: str, value: Any, schema: Mapping[str, Any]) -> None:
 
 
 def _place(path: Iterable[str | int]) -> str:
-    """Return a place in words.
+    """Describe where a value is.
 
     For ``streams``, 0, ``stream``, ``name`` that is ``stream.name in entry 1 of streams``.
     """

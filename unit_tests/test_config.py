@@ -201,7 +201,7 @@ def unknown(path: str, advice: str = "") -> str:
         (
             {"start_date": "s3cret"},
             {},
-            [unknown("provider.start_date", " It belongs beside provider, not in it.")],
+            [unknown("provider.start_date", " It belongs next to provider, not in it.")],
         ),
         (
             {"strat_date": "s3cret"},
@@ -223,7 +223,7 @@ def unknown(path: str, advice: str = "") -> str:
             {},
             [
                 unknown(
-                    "provider.credentials.num_workers", " It belongs beside provider, not in it."
+                    "provider.credentials.num_workers", " It belongs next to provider, not in it."
                 ),
                 unknown("provider.credentials.base_url", " It belongs in provider."),
             ],

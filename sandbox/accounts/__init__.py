@@ -1,4 +1,4 @@
-"""One account of each provider. Each module of this package has one: adding a file adds it."""
+"""One account per provider. Each module of this package has one: to add an account, add a file."""
 
 from __future__ import annotations
 

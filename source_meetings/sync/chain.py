@@ -1,11 +1,12 @@
 """One sync of one stream: a chain of readings, and the state that may be saved so far.
 
-1. Read what an interrupted first sync left unread. 2. Read what changed since the saved state. 3.
-If that is not possible, or there is no state, read everything.
+1. Read what an interrupted first sync left unread.
+2. Read what changed since the saved state.
+3. If that is not possible, or there is no state, read everything.
 
-The state of an unfinished first sync is ``{"scan": {"then": <the state it leads to>, "pending":
-[<slices that are left>]}}``. It has no top-level cursor that another reader could mistake for a
-watermark.
+The state of an unfinished first sync is
+``{"scan": {"then": <the state it leads to>, "pending": [<slices that are left>]}}``.
+It has no top-level cursor that another reader could mistake for a watermark.
 """
 
 from __future__ import annotations

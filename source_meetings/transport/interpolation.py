@@ -1,8 +1,9 @@
 """A lock around the rendering of double braces in manifests.
 
 The CDK passes every rendered text to ``ast.literal_eval``. In some versions of Python, such as
-3.11.7, two threads that do this at the same time can end in ``SystemError: AST constructor
-recursion depth mismatch`` (https://github.com/python/cpython/issues/106905).
+3.11.7, this fails in two threads at the same time:
+``SystemError: AST constructor recursion depth mismatch``
+(https://github.com/python/cpython/issues/106905).
 """
 
 from __future__ import annotations

@@ -207,9 +207,9 @@ class MeetingsStrategy(Strategy):
             self.filters_ignored = True
         LOGGER.warning(
             "Stream %s: Close ignores the date filters (date_created__gte, date_created__lt): it "
-            "answered with meetings outside the dates that were asked for. Every sync now reads "
-            "the whole list, one request for each 99 meetings. Nothing is lost. Ask Close's "
-            "support why the filters do not work for your organization.",
+            "answered with meetings outside the requested dates. Every sync now reads the whole "
+            "list, one request for each 99 meetings. Nothing is lost. Ask Close's support why the "
+            "filters do not work for your organization.",
             self.stream,
         )
 

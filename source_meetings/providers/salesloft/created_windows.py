@@ -165,7 +165,7 @@ def _check(rows: list[Row], start: datetime, end: datetime | None) -> None:
         created = moment_of(row, "created_at")
         if created < start or (end is not None and created >= end):
             raise Untrustworthy(
-                "Salesloft answered with meetings outside the creation times it was asked for, so "
-                "it no longer honours created_at[gte] and created_at[lt]. Nothing can be read "
-                "safely; please report this."
+                "Salesloft answered with meetings outside the requested creation times, so it no "
+                "longer honors created_at[gte] and created_at[lt]. Nothing can be read safely; "
+                "please report this."
             )

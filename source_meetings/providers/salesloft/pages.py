@@ -57,7 +57,7 @@ class MeetingPages:
         applied = _in_metadata(answer, "sorting").get("sort_by")
         if wanted and applied is not None and applied != wanted:
             raise Untrustworthy(
-                f"Salesloft sorted by {applied} although {wanted} was asked for; an early stop "
+                f"Salesloft sorted by {applied} although {wanted} was requested; an early stop "
                 "would lose rows. Nothing can be read safely; please report this."
             )
         if wanted and applied is None:
@@ -139,6 +139,6 @@ def _check_order(rows: list[Row], field: str, direction: str) -> None:
     known = [stamp for stamp in stamps if stamp is not None]
     if known != sorted(known, reverse=direction == "DESC"):
         raise Untrustworthy(
-            f"Salesloft's answer is not in the order of {field} that was asked for. Nothing can be "
-            "read safely; please report this."
+            f"Salesloft's answer is not sorted by {field} as requested. Nothing can be read "
+            "safely; please report this."
         )
