@@ -168,7 +168,7 @@ def test_rows_that_do_not_say_when_they_were_created_prove_nothing(
     for state in (None, output.last_states()):
         output = read(config(box), state, [STREAM])
         (error,) = output.errors
-        assert "not all of them say in date_created" in error["message"]
+        assert "date_created does not confirm that second" in error["message"]
 
 
 # -- later syncs ----------------------------------------------------------------------------------

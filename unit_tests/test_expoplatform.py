@@ -192,7 +192,7 @@ def test_a_total_that_is_never_reached_ends_with_a_warning(box):
     output = read(config(box))
     assert output.exit_code == 0
     assert len(output.records()) == 2
-    assert any("counts 900 rows of event 101 and lists 2" in line for line in output.logs)
+    assert any("counts 900 rows of event 101 but lists 2" in line for line in output.logs)
 
 
 # Each shape with each style of keys and of times, spread over the totals to keep the number small.
@@ -874,7 +874,7 @@ def test_totals_that_keep_falling_end_with_an_error_that_says_so(box, totals, re
     # Then it ends soon
     assert len(box.requests) == requests
     (error,) = output.errors
-    assert "kept changing places while they were read" in error["message"]
+    assert "kept moving while they were read" in error["message"]
     assert error["failure_type"] == "transient_error"
 
 

@@ -96,7 +96,7 @@ def test_what_cannot_be_stored_stops_the_stream_in_words(box, monkeypatch, what)
     # Then the stream stops, and says at which request and why
     assert output.exit_code == 1
     (error,) = output.errors
-    assert "GET /salesloft/v2/meetings: The answer is no JSON" in error["message"]
+    assert "GET /salesloft/v2/meetings: The answer is not JSON" in error["message"]
     assert error["failure_type"] == "transient_error"
     assert output.records() == []
 

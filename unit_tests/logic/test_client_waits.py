@@ -128,7 +128,9 @@ def test_a_request_is_tried_so_often_and_no_more(status: int, tries: int) -> Non
 
 def test_a_wait_of_more_than_ten_minutes_is_not_begun() -> None:
     answers = Answers((429, {"Retry-After": "601"}), GOOD)
-    with pytest.raises(AirbyteTracedException, match="Not tried again: that would be after 60"):
+    with pytest.raises(
+        AirbyteTracedException, match="Not tried again: the next try would be after 60"
+    ):
         asked(answers)
     assert answers.waits == []
 

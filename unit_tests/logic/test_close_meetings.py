@@ -107,7 +107,7 @@ def test_a_full_second_whose_meetings_do_not_all_say_so_cannot_be_trusted() -> N
 
     api.answer = answer  # type: ignore[method-assign]
     # When it is read, then it is not trusted
-    with pytest.raises(Untrustworthy, match="not all of them say in date_created"):
+    with pytest.raises(Untrustworthy, match="date_created does not confirm that second"):
         read(api, window(at(), at(seconds=1)))
 
 

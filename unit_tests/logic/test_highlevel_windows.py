@@ -319,7 +319,7 @@ def test_an_endpoint_that_is_not_there_is_an_error() -> None:
     listing = location(api)
     api.before(1, lambda: api.calendars.pop("one"))
     api.before(2, lambda: api.calendars.update(one=True))
-    with pytest.raises(Misconfigured, match="no such calendar or endpoint"):
+    with pytest.raises(Misconfigured, match="calendar or endpoint does not exist"):
         listing.events("one", START, END)
 
 

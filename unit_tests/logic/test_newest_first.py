@@ -247,7 +247,7 @@ def test_rows_of_the_same_time_that_change_places_have_everything_read(
     # Given that rows change places after the second page was read
     changes = Changes(*TIED)
     changes.before[3] = changes.order(*order)
-    with pytest.raises(ReadEverything, match="of the same changed change places") as raised:
+    with pytest.raises(ReadEverything, match="with the same changed swap places") as raised:
         changes.walk(LONG_AGO)
     assert not raised.value.from_start
 
@@ -266,7 +266,7 @@ def test_a_new_row_does_not_explain_that_others_change_places_as_well() -> None:
     changes.before[2] = changes.insert("new")
     changes.before[3] = changes.order("r3", "r2", "r4")
     # Then one new row is not taken for the reason of two
-    with pytest.raises(ReadEverything, match="change places"):
+    with pytest.raises(ReadEverything, match="swap places"):
         changes.walk(LONG_AGO)
 
 
@@ -277,7 +277,7 @@ def test_an_edit_of_a_row_that_was_read_does_not_explain_that_others_change_plac
     changes.before[2] = changes.edit("r0")
     changes.before[3] = changes.order("r4", "r3", "r2")
     # When the top is looked at for a reason, then the edited row there is none
-    with pytest.raises(ReadEverything, match="change places"):
+    with pytest.raises(ReadEverything, match="swap places"):
         changes.walk(LONG_AGO)
     assert changes.asked == [1, 2, 3, 1]
 
@@ -296,7 +296,7 @@ def test_a_row_that_appears_below_the_walk_does_not_explain_that_others_change_p
     changes = Changes(5, 5, 5, 5, 5, 5, 9, size=3)
     added = [{"id": f"late{number}", "changed": text(minutes=-8)} for number in range(late)]
     changes.before[2] = all_of(partial(changes.rows.extend, added), changes.order(*order))
-    with pytest.raises(ReadEverything, match="change places"):
+    with pytest.raises(ReadEverything, match="swap places"):
         changes.walk(LONG_AGO)
     assert changes.asked == [1, 2]
 
@@ -307,7 +307,7 @@ def test_new_rows_explain_no_more_rows_than_had_been_read_before_them() -> None:
     changes = Changes(1, 2, 5, 5, 5, 5, 9)
     changes.before[2] = all_of(*(changes.insert(f"new{number}") for number in range(6)))
     changes.before[6] = changes.order("r4", "r3", "r2", "r5")
-    with pytest.raises(ReadEverything, match="change places"):
+    with pytest.raises(ReadEverything, match="swap places"):
         changes.walk(LONG_AGO)
 
 
@@ -316,7 +316,7 @@ def test_a_row_that_was_passed_by_does_not_explain_that_another_one_comes_twice(
     changes = Changes(5, 5, 5, 5, 9)
     changes.before[2] = changes.order("r2", "r1", "r0", "r3")
     # When r0 comes again, and the top shows r2, which was passed by
-    with pytest.raises(ReadEverything, match="change places"):
+    with pytest.raises(ReadEverything, match="swap places"):
         changes.walk(LONG_AGO)
     # Then r2 is not taken for a change: it is no newer than what was read
     assert changes.asked == [1, 2, 3, 1]
@@ -330,7 +330,7 @@ def test_a_step_back_does_not_hide_that_rows_change_places() -> None:
     # When a row of the third page vanishes, so that the walk goes back to it
     changes.before[5] = changes.drop("r5")
     # Then r2 has no reason to come again
-    with pytest.raises(ReadEverything, match="change places"):
+    with pytest.raises(ReadEverything, match="swap places"):
         changes.walk(LONG_AGO)
 
 
