@@ -16,7 +16,7 @@ OLDEST_DBT := .venv-oldest-dbt/.installed
 BENCHMARKS := .venv-bench/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients airflow dagster warehouses oldest-dbt demo image test unit lint format types sandbox requests memory soak bench clean
+.PHONY: help install clients airflow dagster warehouses oldest-dbt demo image test unit lint format types coverage sandbox requests memory soak bench clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -92,7 +92,10 @@ image: ## Build the container image, with docker or podman; options: IMAGE_OPTIO
 
 test: lint types unit ## Run every check and every test
 
-unit: $(INSTALLED) ## Run the tests, with coverage
+unit: $(INSTALLED) ## Run the tests
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+
+coverage: $(INSTALLED) ## Run the tests and show which lines they miss; slower
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --cov --cov-report=term
 
 lint: $(INSTALLED) ## Check style and formatting
