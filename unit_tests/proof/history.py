@@ -1,0 +1,219 @@
+"""Checks what became of a stream over several syncs: what was written, emitted, saved and kept.
+
+A *history* is one list of what happened, in order: writes at the provider, and for each sync its
+beginning, the rows and states that it printed, and whether the process died. ``problems`` says what
+is wrong with it:
+
+1. A row was emitted that the provider never had.
+2. An older version of a row took the place of a newer one at the destination. (It is replaced by
+   what comes later, unless that has an older cursor.)
+3. A tombstone came for a row that exists.
+4. A state promises a row that was not emitted before it: no later sync would read it.
+5. At the end the table lacks a row, has an old version of it, or has one that is known to be gone.
+6. A sync emitted what an earlier one had emitted, although its state promised it. Or a sync after a
+   long rest emitted more than its share again.
+7. A sync began with a state that no sync before it had saved.
+
+What a state promises is the stream's own business: see ``Rules``. The module knows no strategy, no
+API and no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from source_meetings import timestamps
+
+Row = dict[str, Any]
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Wrote:
+    """A row got this version. ``row`` is None if it was deleted; then ``last`` is what it was.
+
+    ``at`` is the stamp of the change. ``revealed``: whether the API shows that a row is gone.
+    """
+
+    key: Hashable
+    row: Row | None
+    at: datetime
+    last: Row | None = None
+    revealed: bool = True
+
+
+@dataclass(frozen=True)
+class Began:
+    """A sync began with a state. ``rested``: two syncs have found nothing new for a long time."""
+
+    state: State
+    rested: bool = False
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """A row was printed."""
+
+    row: Row
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A state was printed."""
+
+    state: State
+
+
+@dataclass(frozen=True)
+class Died:
+    """The process was killed. Rows after the last state may be loaded by the destination or not."""
+
+
+Entry = Wrote | Began | Emitted | Saved | Died
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What one stream promises.
+
+    ``key`` tells rows apart, and ``cursor_field`` has their time of change. ``promises`` says
+    whether a state promises a version: no later sync will read it, so it has to have been emitted.
+    ``expects`` says whether the table has to have a row. ``rest`` is how far before the newest
+    stamp a sync may begin after a long rest; None if it may emit nothing again.
+    """
+
+    key: Callable[[Row], Hashable]
+    cursor_field: str
+    promises: Callable[[State, Wrote], bool]
+    expects: Callable[[Row], bool] = lambda row: True
+    rest: timedelta | None = None
+
+    def cursor(self, row: Row) -> datetime:
+        return timestamps.parse_or_none(row.get(self.cursor_field)) or timestamps.EPOCH
+
+
+@dataclass
+class _Destination:
+    """Versions by number: those that were emitted, and the ones that a table would hold."""
+
+    emitted: set[tuple[Hashable, int]] = field(default_factory=set)
+    newest: dict[Hashable, int] = field(default_factory=dict)
+    held: dict[Hashable, tuple[datetime, int]] = field(default_factory=dict)
+
+    def copy(self) -> _Destination:
+        return _Destination(set(self.emitted), dict(self.newest), dict(self.held))
+
+    def load(self, key: Hashable, number: int, cursor: datetime) -> bool:
+        """Take a version in. Returns whether it took the place of a newer one."""
+        self.emitted.add((key, number))
+        self.newest[key] = max(number, self.newest.get(key, number))
+        before = self.held.get(key)
+        if before is not None and cursor < before[0]:
+            return False
+        self.held[key] = cursor, number
+        return before is not None and number < before[1]
+
+
+class _Check:
+    def __init__(self, rules: Rules, loses: bool) -> None:
+        self.rules = rules
+        self.loses = loses
+        self.found: list[str] = []
+        self.versions: dict[Hashable, list[Wrote]] = {}
+        self.now = _Destination()
+        self.committed = _Destination()
+        self.earlier: frozenset[tuple[Hashable, int]] = frozenset()
+        self.saved: list[State] = [{}]
+        self.began = Began({})
+
+    def take(self, entry: Entry) -> None:
+        if isinstance(entry, Wrote):
+            self.versions.setdefault(entry.key, []).append(entry)
+        elif isinstance(entry, Began):
+            if entry.state not in self.saved:
+                self.found.append("a sync began with a state that nobody saved")
+            self.began, self.earlier = entry, frozenset(self.now.emitted)
+        elif isinstance(entry, Emitted):
+            self._emitted(entry.row)
+        elif isinstance(entry, Saved):
+            self._saved(entry.state)
+        elif self.loses:
+            self.now = self.committed.copy()
+
+    def _emitted(self, row: Row) -> None:
+        key = self.rules.key(row)
+        versions = self.versions.get(key, [])
+        if row.get("is_deleted"):
+            number = len(versions) - 1
+            if not versions or versions[-1].row is not None:
+                self.found.append(f"{key}: a tombstone for a row that exists")
+                return
+        else:
+            number = next((n for n, one in enumerate(versions) if one.row == row), -1)
+            if number < 0:
+                self.found.append(f"{key}: a row that the provider never had: {row}")
+                return
+        version = versions[number]
+        if (key, number) in self.earlier:
+            if self.began.state and self.rules.promises(self.began.state, version):
+                self.found.append(f"{key}: emitted again, although its state promised it")
+            if self.began.rested and not self._is_share_after_rest(version):
+                self.found.append(f"{key}: emitted again after a rest")
+        if self.now.load(key, number, self.rules.cursor(row)):
+            self.found.append(f"{key}: an older version took the place of a newer one")
+
+    def _is_share_after_rest(self, version: Wrote) -> bool:
+        if self.rules.rest is None:
+            return False
+        newest = max(one.at for versions in self.versions.values() for one in versions)
+        return version.at >= newest - self.rules.rest
+
+    def _saved(self, state: State) -> None:
+        for key, versions in self.versions.items():
+            version, number = versions[-1], len(versions) - 1
+            known = self.now.newest.get(key, -1)
+            if known >= number:
+                continue
+            # Nobody needs to hear that a row is gone that was never there.
+            needed = self.rules.expects(version.row) if version.row else version.revealed
+            needed = needed and (version.row is not None or known >= 0)
+            if needed and self.rules.promises(state, version):
+                self.found.append(f"{key}: promised and not emitted: {version.row}; {state}")
+        self.saved.append(state)
+        self.committed = self.now.copy()
+
+    def end(self) -> None:
+        for key, versions in self.versions.items():
+            last = versions[-1]
+            held = self.now.held.get(key)
+            if last.row is None:
+                if last.revealed and held is not None and held[1] < len(versions) - 1:
+                    self.found.append(f"{key}: is in the table and gone at the provider")
+            elif not self.rules.expects(last.row):
+                continue
+            elif held is None:
+                self.found.append(f"{key}: missing at the end")
+            elif held[1] < len(versions) - 1:
+                self.found.append(f"{key}: version {held[1]} of {len(versions) - 1} at the end")
+
+
+def problems(history: Iterable[Entry], rules: Rules) -> list[str]:
+    """Return what is wrong with a history, in words; nothing if all is well.
+
+    It has to end with syncs after the last write that could see all of it. Every history is looked
+    at twice: as if a destination keeps the rows that came after the last state when the process
+    dies, and as if it loses them.
+    """
+    entries = list(history)
+    found: list[str] = []
+    dies = any(isinstance(entry, Died) for entry in entries)
+    for loses in (False, True) if dies else (False,):
+        check = _Check(rules, loses)
+        for entry in entries:
+            check.take(entry)
+        check.end()
+        found += check.found
+    return list(dict.fromkeys(found))
