@@ -9,7 +9,9 @@ earlier sync has seen. Neither depends on which clock is right. A stamp in the f
 provider's clock never becomes a bound. Stamps may have whole seconds only, so the bound does too.
 
 Because the bound is so cautious, two syncs see the rows at or after it. Their digests are saved (at
-most a thousand), so that they are not emitted twice.
+most a thousand), so that they are not emitted twice. The state leaves out a row that was seen in two
+versions: with equal stamps nothing tells which one is newer, and the older one may have been emitted
+last.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 from source_meetings import timestamps
 from source_meetings.sync.clock import reached
@@ -80,7 +83,7 @@ class ChangedRows:
         self._before = before
         self._newest = min(clock, before.newest)
         self._bound = self._newest.replace(microsecond=0)
-        self._recent: dict[bytes, datetime | None] = {}
+        self._recent: dict[Any, dict[bytes, datetime | None]] = {}  # versions, by key
         self._lock = threading.Lock()
 
     def begin(self, answer: Answer) -> bool:
@@ -101,16 +104,17 @@ class ChangedRows:
         is_new_partition = known is not None and partition not in known
         stamps = [self._stamp(row) for row in answer.rows]
         new: list[Row] = []
-        recent: dict[bytes, datetime | None] = {}
+        recent: list[tuple[Any, bytes, datetime | None]] = []
         for row, stamp in zip(answer.rows, stamps):
             version = digest(row)
             if stamp is None or stamp >= self._bound:
-                recent[version] = stamp
+                recent.append((row[self._fields.key], version, stamp))
             is_new = is_new_partition or self._is_new(row, stamp, version)
             if is_new and emitted.add(row[self._fields.key], version):
                 new.append(row)
         with self._lock:
-            self._recent.update(recent)
+            for key, version, stamp in recent:
+                self._recent.setdefault(key, {})[version] = stamp
             self._newest = max([self._newest, *reached(stamps, answer.clock)])
         return new
 
@@ -134,13 +138,12 @@ class ChangedRows:
     ) -> State:
         """Return the state once everything has been read."""
         with self._lock:
-            recent = sorted(
-                self._recent, key=lambda one: self._recent[one] or _LAST_MOMENT, reverse=True
-            )
+            known = [next(iter(one.items())) for one in self._recent.values() if len(one) == 1]
+            known.sort(key=lambda one: one[1] or _LAST_MOMENT, reverse=True)
             return {
                 cursor_field: timestamps.iso(self._bound),
                 "newest": timestamps.iso(self._newest),
-                "emitted": pack(recent[:_MOST_DIGESTS]),
+                "emitted": pack(version for version, _ in known[:_MOST_DIGESTS]),
                 "read_from": read_from,
                 "read_to": read_to,
                 "partitions": list(partitions),

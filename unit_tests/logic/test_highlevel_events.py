@@ -250,6 +250,25 @@ def test_a_deleted_event_that_is_not_found_by_its_id_is_the_one_from_the_list() 
     assert synced(strategy(AppointmentsStrategy, api)).rows == [found]
 
 
+@BOTH
+def test_an_event_that_moves_while_lists_are_read_is_emitted_as_it_is_then(
+    kind: type[EventsStrategy],
+) -> None:
+    # Given an event whose list is asked for first, because the other calendar has none
+    api = FakeHighLevel("one", "two", tick=timedelta())
+    api.insert("two", at())
+    # When it moves to the other calendar, with the same stamp, before that one is read
+    api.before(4, lambda: api.edit("e1", calendarId="one"))
+    table = Table(CURSOR)
+    course = synced(strategy(kind, api), None, table)
+    # Then the list from before the move may come last, and the next sync brings the event again
+    synced(strategy(kind, api), course.state, table)
+    assert table.by_id() == api.events
+    # and the one after that does not
+    course = synced(strategy(kind, api), course.state)
+    assert synced(strategy(kind, api), course.state).rows == []
+
+
 # -- states that cannot be used -------------------------------------------------------------------
 
 
