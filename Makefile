@@ -16,7 +16,7 @@ OLDEST_DBT := .venv-oldest-dbt/.installed
 BENCHMARKS := .venv-bench/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients airflow dagster warehouses oldest-dbt demo image test unit lint format types coverage sandbox requests memory soak bench clean
+.PHONY: help install clients airflow dagster warehouses oldest-dbt demo image test unit lint format types coverage sandbox requests memory soak bench explore clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -123,6 +123,11 @@ soak: $(INSTALLED) ## An hour of days with writes, faults and kills; SOAK="--day
 
 bench: $(BENCHMARKS) ## Compare the speed with that of others; BENCH="--quick" for two minutes
 	@.venv-bench/bin/python -m benchmarks.speed $(BENCH)
+
+explore: $(INSTALLED) ## Run small cases of syncs with writes between any requests; DEPTH= RUNS= SEED=
+	@$(BIN)/python -m unit_tests.proof.explore \
+		$(if $(DEPTH),--depth $(DEPTH)) $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(STREAM),--stream $(STREAM))
 
 clean: ## Remove all that make has made
 	@rm -rf $(VENV) .venv-* .demo .sandbox dbt/target dbt/logs build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

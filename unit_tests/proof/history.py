@@ -8,8 +8,10 @@ is wrong with it:
 2. An older version of a row took the place of a newer one at the destination. (It is replaced by
    what comes later, unless that has an older cursor.)
 3. A tombstone came for a row that exists.
-4. A state promises a row that was not emitted before it: no later sync would read it.
-5. At the end the table lacks a row, has an old version of it, or has one that is known to be gone.
+4. A state promises a row that the rows before it have not brought into the table: no later sync
+   would read it.
+5. After quiet syncs the table lacks a row, has an old version of it, or has one that is known to be
+   gone.
 6. A sync emitted what an earlier one had emitted, although its state promised it. Or a sync after a
    long rest emitted more than its share again.
 7. A sync began with a state that no sync before it had saved.
@@ -22,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from source_meetings import timestamps
@@ -72,7 +74,12 @@ class Died:
     """The process was killed. Rows after the last state may be loaded by the destination or not."""
 
 
-Entry = Wrote | Began | Emitted | Saved | Died
+@dataclass(frozen=True)
+class Quiet:
+    """Two syncs could see all that was written: the table has to equal the truth now."""
+
+
+Entry = Wrote | Began | Emitted | Saved | Died | Quiet
 
 
 @dataclass(frozen=True)
@@ -81,15 +88,18 @@ class Rules:
 
     ``key`` tells rows apart, and ``cursor_field`` has their time of change. ``promises`` says
     whether a state promises a version: no later sync will read it, so it has to have been emitted.
-    ``expects`` says whether the table has to have a row. ``rest`` is how far before the newest
-    stamp a sync may begin after a long rest; None if it may emit nothing again.
+    ``expects`` says whether the table has to have a row. ``repeats`` says whether a sync after a
+    long rest may emit a version again, given all versions that were emitted so far. ``ties``:
+    lists that are read side by side may show two versions with one stamp in any order. The cursor
+    does not decide between them, so a later sync has to.
     """
 
     key: Callable[[Row], Hashable]
     cursor_field: str
     promises: Callable[[State, Wrote], bool]
     expects: Callable[[Row], bool] = lambda row: True
-    rest: timedelta | None = None
+    repeats: Callable[[Wrote, list[Wrote]], bool] = lambda version, known: False
+    ties: bool = False
 
     def cursor(self, row: Row) -> datetime:
         return timestamps.parse_or_none(row.get(self.cursor_field)) or timestamps.EPOCH
@@ -97,19 +107,17 @@ class Rules:
 
 @dataclass
 class _Destination:
-    """Versions by number: those that were emitted, and the ones that a table would hold."""
+    """Versions by number: those that were emitted, and those that the table holds."""
 
     emitted: set[tuple[Hashable, int]] = field(default_factory=set)
-    newest: dict[Hashable, int] = field(default_factory=dict)
     held: dict[Hashable, tuple[datetime, int]] = field(default_factory=dict)
 
     def copy(self) -> _Destination:
-        return _Destination(set(self.emitted), dict(self.newest), dict(self.held))
+        return _Destination(set(self.emitted), dict(self.held))
 
     def load(self, key: Hashable, number: int, cursor: datetime) -> bool:
         """Take a version in. Returns whether it took the place of a newer one."""
         self.emitted.add((key, number))
-        self.newest[key] = max(number, self.newest.get(key, number))
         before = self.held.get(key)
         if before is not None and cursor < before[0]:
             return False
@@ -140,6 +148,8 @@ class _Check:
             self._emitted(entry.row)
         elif isinstance(entry, Saved):
             self._saved(entry.state)
+        elif isinstance(entry, Quiet):
+            self.compare()
         elif self.loses:
             self.now = self.committed.copy()
 
@@ -162,19 +172,17 @@ class _Check:
                 self.found.append(f"{key}: emitted again, although its state promised it")
             if self.began.rested and not self._is_share_after_rest(version):
                 self.found.append(f"{key}: emitted again after a rest")
-        if self.now.load(key, number, self.rules.cursor(row)):
+        if self.now.load(key, number, self.rules.cursor(row)) and not self.rules.ties:
             self.found.append(f"{key}: an older version took the place of a newer one")
 
     def _is_share_after_rest(self, version: Wrote) -> bool:
-        if self.rules.rest is None:
-            return False
-        newest = max(one.at for versions in self.versions.values() for one in versions)
-        return version.at >= newest - self.rules.rest
+        known = [self.versions[key][number] for key, number in self.now.emitted]
+        return self.rules.repeats(version, known)
 
     def _saved(self, state: State) -> None:
         for key, versions in self.versions.items():
             version, number = versions[-1], len(versions) - 1
-            known = self.now.newest.get(key, -1)
+            _, known = self.now.held.get(key, (None, -1))
             if known >= number:
                 continue
             # Nobody needs to hear that a row is gone that was never there.
@@ -185,7 +193,8 @@ class _Check:
         self.saved.append(state)
         self.committed = self.now.copy()
 
-    def end(self) -> None:
+    def compare(self) -> None:
+        """Compare the table with the truth."""
         for key, versions in self.versions.items():
             last = versions[-1]
             held = self.now.held.get(key)
@@ -203,9 +212,9 @@ class _Check:
 def problems(history: Iterable[Entry], rules: Rules) -> list[str]:
     """Return what is wrong with a history, in words; nothing if all is well.
 
-    It has to end with syncs after the last write that could see all of it. Every history is looked
-    at twice: as if a destination keeps the rows that came after the last state when the process
-    dies, and as if it loses them.
+    The table is compared with the truth at each ``Quiet``, and at the end. A history in which the
+    process dies is looked at twice: as if the destination keeps the rows that came after the last
+    state, and as if it loses them.
     """
     entries = list(history)
     found: list[str] = []
@@ -214,6 +223,6 @@ def problems(history: Iterable[Entry], rules: Rules) -> list[str]:
         check = _Check(rules, loses)
         for entry in entries:
             check.take(entry)
-        check.end()
+        check.compare()
         found += check.found
     return list(dict.fromkeys(found))

@@ -1,0 +1,81 @@
+"""The short form of ``explore``: all cases with one disturbance, and some with two or three.
+
+All are those of an ordinary account of 0 to 3 rows, and of one of one or two rows for each other
+profile. ``make explore`` runs every profile with every number of rows, and more of the deeper ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from unit_tests.proof import explore
+from unit_tests.proof.cases import SUBJECTS, Case, Interruption, run
+from unit_tests.proof.explore import Found, as_script, check_all, check_drawn
+from unit_tests.proof.models import Write
+
+# How many there are at least: fewer would mean that something is no longer disturbed.
+CASES = {
+    "salesloft_meetings": 1000,
+    "updated_since": 600,
+    "expoplatform_meeting_participants": 1000,
+    "close_meetings": 2000,
+    "close_meeting_transcripts": 2000,
+    "highlevel_calendar_events": 1000,
+    "highlevel_appointments": 1000,
+}
+DRAWN = 600
+
+
+def said(found: Found) -> str:
+    return "\n".join(
+        "\n".join([*(f"# {problem}" for problem in problems), as_script(case)])
+        for case, problems in found.failures
+    )
+
+
+@pytest.mark.parametrize("stream", SUBJECTS)
+def test_one_disturbance_anywhere_leaves_the_table_equal_to_the_truth(stream: str) -> None:
+    found = Found()
+    for rows in range(4):
+        found.add(check_all(stream, 0, rows, 1))
+    for profile in range(1, len(SUBJECTS[stream].profiles)):
+        found.add(check_all(stream, profile, 2 if profile % 3 == 0 else 1, 1))
+    assert not found.failures, said(found)
+    assert found.cases >= CASES[stream]
+
+
+@pytest.mark.parametrize("stream", SUBJECTS)
+def test_several_disturbances_leave_the_table_equal_to_the_truth(stream: str) -> None:
+    found = check_drawn(stream, "gate", DRAWN)
+    assert not found.failures, said(found)
+    assert found.cases == DRAWN
+
+
+def test_the_same_seed_draws_the_same_cases() -> None:
+    first, again, other = (
+        [case for case, _ in zip(explore.drawn("salesloft_meetings", seed, 4), range(20))]
+        for seed in ("1", "1", "2")
+    )
+    assert first == again != other
+
+
+def test_a_failing_case_loses_what_it_does_not_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a case that fails as soon as the first row is edited
+    edit = (3, Write("edit"))
+    script = ((1, Write("create")), edit, (4, Interruption("kill")))
+    monkeypatch.setattr(explore, "_is_failure", lambda case: edit in case.script and case.rows > 0)
+    # Then one row and the edit are left
+    found = explore.shortened(Case("salesloft_meetings", 0, 3, script))
+    assert found == Case("salesloft_meetings", 0, 1, (edit,))
+
+
+def test_a_failing_case_is_printed_as_a_program_that_runs_it_again() -> None:
+    script = ((2, Write("edit", 1, late=True)), (3, Interruption("kill")))
+    case = Case("updated_since", 1, 2, script)
+    known: dict[str, Any] = {"print": lambda *words, sep="": None}
+    exec(as_script(case), known)
+    with SUBJECTS[case.subject].scaled_down():
+        outcome = run(case)
+    assert known["outcome"].model.history == outcome.model.history
