@@ -89,9 +89,9 @@ class Rules:
     ``key`` tells rows apart, and ``cursor_field`` has their time of change. ``promises`` says
     whether a state promises a version: no later sync will read it, so it has to have been emitted.
     ``expects`` says whether the table has to have a row. ``repeats`` says whether a sync after a
-    long rest may emit a version again, given all versions that were emitted so far. ``ties``:
-    lists that are read side by side may show two versions with one stamp in any order. The cursor
-    does not decide between them, so a later sync has to.
+    long rest may emit a version again, given those that were emitted so far of rows that exist.
+    ``ties``: lists that are read side by side may show two versions with one stamp in any order.
+    The cursor does not decide between them, so a later sync has to.
     """
 
     key: Callable[[Row], Hashable]
@@ -176,7 +176,8 @@ class _Check:
             self.found.append(f"{key}: an older version took the place of a newer one")
 
     def _is_share_after_rest(self, version: Wrote) -> bool:
-        known = [self.versions[key][number] for key, number in self.now.emitted]
+        there = {key for key, versions in self.versions.items() if versions[-1].row}
+        known = [self.versions[key][number] for key, number in self.now.emitted if key in there]
         return self.rules.repeats(version, known)
 
     def _saved(self, state: State) -> None:
