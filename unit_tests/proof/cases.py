@@ -12,10 +12,12 @@ has to equal the truth, and a third one after a rest, which has to find next to 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
+from random import Random
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -66,8 +68,10 @@ class Profile(NamedTuple):
     """What an account and its provider are like.
 
     ``tick``: seconds between two requests. ``pause``: seconds between two syncs. ``age``: seconds
-    between the creations of two rows that are there at first. ``skew``: hours by which the Date
-    header is ahead. ``workers`` read a page each in turn. ``options`` are attributes of the model.
+    between the creations of rows that are there at first, ``tied`` of which come at a time; with
+    two, they are on different pages. ``skew``: hours by which the Date header is ahead. ``workers``
+    read a page each in turn. ``cancelled``: the first row is cancelled from the start. ``options``
+    are attributes of the model. ``short``: how many rows there are in the short form.
     """
 
     tick: float = 1
@@ -76,6 +80,9 @@ class Profile(NamedTuple):
     skew: float = 0
     workers: int = 1
     options: Mapping[str, Any] = {}
+    tied: int = 2
+    cancelled: bool = False
+    short: int = 1
 
 
 class Interruption(NamedTuple):
@@ -125,12 +132,17 @@ class Killed(BaseException):
 
 @dataclass(frozen=True)
 class Case:
-    """One case of a stream. ``profile`` is a number; ``rows`` are there at first."""
+    """One case of a stream. ``profile`` is a number; ``rows`` are there at first.
+
+    With ``turns``, a seed, two or three workers take turns at random: before each page it is drawn
+    whose slice goes on.
+    """
 
     subject: str
     profile: int = 0
     rows: int = 0
     script: tuple[Step, ...] = ()
+    turns: int | None = None
 
 
 @dataclass
@@ -144,9 +156,9 @@ class Outcome:
 
 
 class Run:
-    """Runs one case. ``turn`` picks which of several slices goes on (the next one in turn)."""
+    """Runs one case."""
 
-    def __init__(self, case: Case, turn: Callable[[int], int] | None = None) -> None:
+    def __init__(self, case: Case) -> None:
         self.subject = SUBJECTS[case.subject]
         self.profile = profile = self.subject.profiles[case.profile]
         self.model = self.subject.model(page_size=2)
@@ -157,11 +169,15 @@ class Run:
         for number in range(case.rows):
             creates = self.model.creates
             self.model.write(Write(creates[number % len(creates)]))
-            self.model.now += timedelta(seconds=profile.age)
+            if profile.cancelled and number == 0:
+                self.model.write(Write("cancel"))
+            if number % profile.tied == 0:
+                self.model.now += timedelta(seconds=profile.age)
         self.script = case.script
         self.state: State = {}
         self.outcome = Outcome(model=self.model)
-        self.turn = turn
+        self.turns = None if case.turns is None else Random(case.turns)
+        self.workers = self.turns.choice((2, 3)) if self.turns else profile.workers
         self.may_fail = True
 
     def run(self) -> Outcome:
@@ -186,6 +202,7 @@ class Run:
         # A Date header behind the stamps never lets a sync be sure that it has seen the newest one.
         self.sync(rested=profile.skew >= 0)
         rules = self.subject.rules(model)
+        rules = replace(rules, ties=rules.ties or self.workers > 1)
         self.outcome.problems += problems(model.history, rules)
         return self.outcome
 
@@ -224,14 +241,14 @@ class Run:
         busy: list[Iterator[list[Row]]] = []
         planned, turn = False, 0
         while busy or not planned:
-            while len(busy) < self.profile.workers and not planned:
+            while len(busy) < self.workers and not planned:
                 slice: Slice | None = self._next(slices)
                 planned = slice is None
                 if slice is not None:
                     busy.append(sync.read(slice))
             if not busy:
                 return
-            turn = self.turn(len(busy)) if self.turn else (turn + 1) % len(busy)
+            turn = self.turns.randrange(len(busy)) if self.turns else (turn + 1) % len(busy)
             page: list[Row] | None = self._next(busy[turn])
             if page is None:
                 del busy[turn]
@@ -253,9 +270,9 @@ class Run:
             return None
 
 
-def run(case: Case, turn: Callable[[int], int] | None = None) -> Outcome:
+def run(case: Case) -> Outcome:
     """Run one case of a stream that is scaled down."""
-    return Run(case, turn).run()
+    return Run(case).run()
 
 
 # -- what the streams promise ---------------------------------------------------------------------
@@ -360,9 +377,9 @@ def _with(profile: Profile, **options: Any) -> Profile:
 FAST = Profile(tick=0, pause=0, age=0)  # everything bears the same stamp
 YOUNG = Profile(tick=1, pause=0, age=0)
 PLAIN = Profile(tick=1, pause=30, age=3600)
-SLOW = Profile(tick=70, pause=400, age=60)
+SLOW = Profile(tick=70, pause=400, age=60, short=2)
 CRAWLING = Profile(tick=400, pause=1000, age=0)
-AHEAD = Profile(tick=1, pause=150, age=90, skew=2)
+AHEAD = Profile(tick=1, pause=150, age=90, skew=2, short=2)
 BEHIND = Profile(tick=20, pause=700, age=90, skew=-2)
 PROFILES = (PLAIN, YOUNG, FAST, SLOW, CRAWLING, AHEAD, BEHIND)
 
@@ -459,6 +476,8 @@ def _id(row: Row) -> Any:
 
 
 _HIGHLEVEL_PATCHES = (
+    # Workers that take turns in one thread must not wait for each other.
+    (highlevel_windows, "threading", SimpleNamespace(Lock=nullcontext)),
     (calendars, "_SUSPICIOUS", 2),
     (highlevel_windows, "_ROWS_PER_ANSWER", 2),
     (highlevel_windows, "_ROWS_OF_A_SMALL_CALENDAR", 1),
@@ -472,12 +491,12 @@ _CLOSE_PROFILES = (
     _with(SLOW, ignores_dates=True),
     SLOW._replace(workers=2),
 )
-# With one worker: large calendars are read one at a time, and a second worker waits for its turn.
 _HIGHLEVEL_PROFILES = (
     *PROFILES,
     _with(PLAIN, hides=True),
     _with(SLOW, whole_seconds=True),
     _with(FAST, overhang=86_400_000 * 30),
+    SLOW._replace(workers=2),
 )
 _ROWS_PROFILES = (
     *PROFILES,
@@ -498,10 +517,11 @@ SUBJECTS = {
             _rules(_id, "updated_at", _salesloft_promises, _salesloft_repeats),
             (
                 *PROFILES,
-                _with(YOUNG, hides_cancelled=True),
-                _with(SLOW, hides_cancelled=True),
-                _with(FAST, shuffles=True),
-                _with(CRAWLING, shuffles=True),
+                _with(YOUNG, hides_cancelled=True)._replace(short=2),
+                _with(PLAIN, hides_cancelled=True)._replace(cancelled=True, short=3),
+                _with(FAST, shuffles=True)._replace(short=3),
+                _with(CRAWLING, shuffles=True)._replace(short=3),
+                _with(PLAIN, shuffles=True)._replace(tied=5, short=6),
                 SLOW._replace(workers=2),
             ),
             impossible=_no_tombstones_beside_what_is_late,

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
+from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ ALL = (*SALESLOFT, *ROWS, *CLOSE, *HIGHLEVEL)
 QUICK = (*SALESLOFT, *ROWS[:1], *HIGHLEVEL[:1])
 
 
-_SHORT_FORM = (sys.executable, "-m", "unit_tests.proof.explore", "--short")
+_MOST_SECONDS = 600
 
 
 class Mutant(NamedTuple):
@@ -52,7 +53,7 @@ MUTANTS = (
     Mutant("sync/chain.py", "if self.reading.resumable and left:", "if False:", QUICK),
     Mutant("sync/chain.py", "if reading.sees_changes:\n                return", "return", QUICK),
     Mutant(
-        "sync/chain.py", "        yield from slices\n", "        yield from slices[:3]\n", QUICK
+        "sync/chain.py", "        yield from slices\n", "        yield from slices[:1]\n", QUICK
     ),
     Mutant("sync/chain.py", "if self._failed:\n            return\n", "", QUICK),
     Mutant(
@@ -252,34 +253,38 @@ def is_found(mutant: Mutant, root: Path) -> bool:
     if text.count(mutant.old) < 1:
         raise LookupError(f"{mutant.file} has no {mutant.old!r}")
     place.write_text(text.replace(mutant.old, mutant.new, 1))
-    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    process = get_context("fork").Process(target=_run_short_form, args=(root, mutant.streams))
     try:
-        return any(
-            subprocess.run(
-                [*_SHORT_FORM, "--stream", stream],
-                cwd=root,
-                env=environment,
-                timeout=300,
-                stderr=subprocess.DEVNULL,
-            ).returncode
-            for stream in mutant.streams
-        )
-    except subprocess.TimeoutExpired:
-        return True
+        process.start()
+        process.join(_MOST_SECONDS)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        return process.exitcode != 0
     finally:
         place.write_text(text)
 
 
+def _run_short_form(root: Path, streams: tuple[str, ...]) -> None:
+    """Exit with 1 if a case fails. Only the connector is the copy's."""
+    sys.path.insert(0, str(root))
+    explore = import_module("unit_tests.proof.explore")
+    failed = any(found.failures for one in streams for found in explore.short_form(one))
+    sys.stdout.flush()
+    os._exit(int(failed))
+
+
 def main() -> int:
     """Print the faults that were not found. Returns 1 if there are any."""
+    sys.dont_write_bytecode = True
+    import_module("airbyte_cdk.sources.declarative.requesters")  # once, for all processes
     words = sys.argv[1:]
     wanted = [one for one in MUTANTS if all(word in one.file for word in words)]
     missed = 0
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
-        for name in ("source_meetings", "unit_tests", "schemas"):
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / name, root / name, ignore=ignored)
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "source_meetings", root / "source_meetings", ignore=ignored)
         for number, mutant in enumerate(wanted):
             found = is_found(mutant, root)
             missed += not found

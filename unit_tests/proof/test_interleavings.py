@@ -17,13 +17,13 @@ from unit_tests.proof.models import Write
 
 # How many there are at least: fewer would mean that something is no longer disturbed.
 CASES = {
-    "salesloft_meetings": 1000,
-    "updated_since": 600,
-    "expoplatform_meeting_participants": 1000,
-    "close_meetings": 2000,
-    "close_meeting_transcripts": 2000,
-    "highlevel_calendar_events": 1000,
-    "highlevel_appointments": 1000,
+    "salesloft_meetings": 4000,
+    "updated_since": 1400,
+    "expoplatform_meeting_participants": 2200,
+    "close_meetings": 6500,
+    "close_meeting_transcripts": 6000,
+    "highlevel_calendar_events": 3000,
+    "highlevel_appointments": 3000,
 }
 
 
