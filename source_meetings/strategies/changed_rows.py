@@ -9,9 +9,8 @@ earlier sync has seen. Neither depends on which clock is right. A stamp in the f
 provider's clock never becomes a bound. Stamps may have whole seconds only, so the bound does too.
 
 Because the bound is so cautious, two syncs see the rows at or after it. Their digests are saved (at
-most a thousand), so that they are not emitted twice. The state leaves out a row that was seen in two
-versions: with equal stamps nothing tells which one is newer, and the older one may have been emitted
-last.
+most a thousand), so that they are not emitted twice. A row that was seen in two versions is left
+out: with equal stamps nothing tells which is newer, and the older one may have been emitted last.
 """
 
 from __future__ import annotations
