@@ -409,7 +409,8 @@ def _hidden_from_totals(profile: Profile, script: tuple[Step, ...]) -> bool:
         return counts != "rows" or not alone
     if counts == "nothing":
         places = [at for at, _ in writes]
-        return len(set(places)) < len(places) or any(one.late for _, one in writes)
+        many = any(one.late or one.kind == "edit all" for _, one in writes)
+        return many or len(set(places)) < len(places)
     return False
 
 

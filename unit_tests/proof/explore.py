@@ -62,7 +62,7 @@ def disturbances(model: type[Model], rows: int) -> Iterator[Write | Interruption
     """Yield what can happen before a request, with so many rows."""
     lates = (False, True) if model.delay else (False,)
     for late in lates:
-        for kind in model.creates:
+        for kind in (*model.creates, "edit all"):
             yield Write(kind, late=late)
         for kind in model.changes:
             if not (late and kind in model.prompt):
@@ -121,7 +121,7 @@ def drawn(subject: str, seed: str, most_rows: int) -> Iterator[Case]:
             near = at and random.random() < 0.5
             at = at + random.randint(0, 2) if near else random.randint(1, requests[profile, rows])
             what = random.choice(choices)
-            if isinstance(what, Write) and random.random() < 0.3:
+            if isinstance(what, Write) and random.random() < 0.3:  # a later stamp
                 what = what._replace(later=True)
             script.append((at, what))
         script.sort(key=lambda step: step[0])

@@ -42,7 +42,8 @@ class Model(FakeApi):
     """What all models share. ``delay`` is how late a change may become visible.
 
     ``creates`` and ``changes`` are the kinds of writes that there are; those in ``prompt`` are
-    never late. ``shuffles``: rows that the API sorts alike stand in another order at each request.
+    never late. Beside these, all rows can be edited at once.
+    ``shuffles``: rows that the API sorts alike stand in another order at each request.
     """
 
     creates: tuple[str, ...] = ("create",)
@@ -78,7 +79,11 @@ class Model(FakeApi):
         if write.later:
             self.now += timedelta(seconds=0.3)
         late = self.delay if write.late else timedelta()
-        if write.kind in self.creates:
+        if write.kind == "edit all":
+            for key in [key for key in self.keys if self.exists(key)]:
+                self.change("edit", key, late)
+                self.now += timedelta(seconds=0.3 if write.later else 0)
+        elif write.kind in self.creates:
             self.create(write.kind, late)
         elif write.which < len(self.keys) and self.exists(self.keys[write.which]):
             self.change(write.kind, self.keys[write.which], late)

@@ -55,7 +55,12 @@ MUTANTS = (
     Mutant(
         "sync/chain.py", "        yield from slices\n", "        yield from slices[:1]\n", QUICK
     ),
-    Mutant("sync/chain.py", "if self._failed:\n            return\n", "", QUICK),
+    Mutant(
+        "sync/chain.py",
+        "if self._failed:\n            return",
+        "if False:\n            return",
+        QUICK,
+    ),
     Mutant(
         "sync/chain.py",
         "            if self._is_first_failure():\n                raise\n            return\n"
@@ -126,8 +131,8 @@ MUTANTS = (
     ),
     Mutant(
         "strategies/changed_rows.py",
-        "if version in before.emitted:\n            return False\n",
-        "",
+        "if version in before.emitted:",
+        "if False:",
         HIGHLEVEL,
     ),
     Mutant(
@@ -252,7 +257,9 @@ def is_found(mutant: Mutant, root: Path) -> bool:
     text = place.read_text()
     if text.count(mutant.old) < 1:
         raise LookupError(f"{mutant.file} has no {mutant.old!r}")
-    place.write_text(text.replace(mutant.old, mutant.new, 1))
+    changed = text.replace(mutant.old, mutant.new, 1)
+    compile(changed, mutant.file, "exec")
+    place.write_text(changed)
     process = get_context("fork").Process(target=_run_short_form, args=(root, mutant.streams))
     try:
         process.start()
