@@ -232,3 +232,12 @@ CDK_CLASSES = {"PageIncrement", "CursorPagination", "OffsetIncrement", "DefaultP
 def test_the_documents_are_linked_from_the_readme():
     readme = (ROOT / "README.md").read_text()
     assert all(f"({document})" in readme for document in DOCUMENTS)
+
+
+# -- sizes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PACKAGE.rglob("*.yaml"), ids=lambda path: path.parent.name)
+def test_a_manifest_has_at_most_300_lines(path):
+    # What several providers have in common belongs in shared.yaml.
+    assert len(path.read_text().splitlines()) <= 300
