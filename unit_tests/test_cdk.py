@@ -57,7 +57,13 @@ from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partitio
 from airbyte_cdk.sources.streams.concurrent.partitions.partition_generator import PartitionGenerator
 from airbyte_cdk.sources.types import Record
 from airbyte_cdk.sources.utils.slice_logger import DebugSliceLogger
+from airbyte_cdk.utils.memory_monitor import MemoryMonitor
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from sandbox import Sandbox
+from sandbox.accounts import ACCOUNTS
+from source_meetings.source import SourceMeetings
+from unit_tests.harness import read
 
 
 def response(status: int, text: str = "") -> requests.Response:
@@ -315,3 +321,25 @@ def test_logs_are_written_by_a_stream_handler_of_the_root_logger() -> None:
         assert found and all(isinstance(one, logging.StreamHandler) for one in found)
     finally:
         root.handlers[:] = before
+
+
+# -- cdk/pages.py, entrypoint.py ------------------------------------------------------------------
+
+
+def test_the_cdk_counts_pages_for_rows_in_one_log_line(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``not_a_count_of_pages``: its line leaves the log, because progress has the right count."""
+    # Given a list of 150 meetings, which is two pages, and a log that keeps the CDK's line
+    monkeypatch.setattr("source_meetings.source.not_a_count_of_pages", lambda _: True)
+    account = ACCOUNTS["salesloft"].with_rows(box, 150)
+    # When it is read
+    output = read(account.config(), None, account.streams[:1])
+    # Then the line counts fewer records than there are
+    (counted,) = (line for line in output.logs if line.startswith("Read "))
+    assert int(counted.split()[1]) < len(output.records()) == 150
+
+
+def test_the_entry_point_keeps_its_memory_monitor_where_ours_replaces_it() -> None:
+    """``Entrypoint.__init__``: it counts messages, which are pages, so ours looks more often."""
+    assert isinstance(vars(AirbyteEntrypoint(SourceMeetings()))["_memory_monitor"], MemoryMonitor)
