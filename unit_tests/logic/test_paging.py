@@ -397,6 +397,7 @@ def there_all_along(rows: List, script: dict[int, tuple[bool, list[float]]]) -> 
 
 
 @given(count=st.integers(0, 12), size=st.integers(1, 4), script=writes)
+@example(8, 1, {8: (False, [0.0, 0.0]), 4: (False, [0.0, 0.0]), 12: (False, [0.0, 0.0])})
 @settings(max_examples=400)
 def test_no_row_is_passed_by_when_rows_either_come_or_vanish_between_two_requests(
     count: int, size: int, script: dict[int, tuple[bool, list[float]]]
@@ -405,7 +406,11 @@ def test_no_row_is_passed_by_when_rows_either_come_or_vanish_between_two_request
     rows = List(count, size)
     present = there_all_along(rows, script)
     # When they are read
-    found = rows.read()
+    try:
+        found = rows.read()
+    except Untrustworthy as refusal:  # after too many changes; the next sync reads them again
+        assert "kept moving" in str(refusal) and len(script) > 2
+        return
     # Then those that were there all along have been
     assert present <= set(found)
 
