@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -432,24 +431,21 @@ def test_a_container_leaves_no_temporary_files_however_it_ends(
     # And is stopped, interrupted and killed while it waits for an answer; discover waits for none,
     # so it is on the way to its catalog or has printed it
     box.fault("/", 1, 10**6, kind="stall", seconds=60)
-    box.forget_requests()
-    with ExitStack() as stack:
-        ends: list[tuple[str, int, subprocess.Popen[bytes]]] = []
-        for number, code in (("TERM", 143), ("INT", 130), ("KILL", 137)):
-            run = engine.command(arguments, f"--name=ended-by-{number.lower()}", *there)
-            process = subprocess.Popen(
-                run, cwd=engine.folder, env=engine.environment, stdout=subprocess.PIPE
-            )
-            ends.append((number, code, stack.enter_context(process)))
-        for _, _, process in ends:
-            assert process.stdout is not None and process.stdout.readline()
-        while command != "discover" and len(box.requests) < len(ends):
-            assert all(process.poll() is None for _, _, process in ends)
-            time.sleep(0.1)
-        for number, code, process in ends:
-            engine.docker("kill", f"--signal={number}", f"ended-by-{number.lower()}")
-            assert process.stdout is not None and process.stdout.read() is not None
-            assert process.wait(timeout=60) in (code, 0 if command == "discover" else code)
+    for number, code in (("TERM", 143), ("INT", 130), ("KILL", 137)):
+        box.forget_requests()
+        name = f"ended-by-{number.lower()}"
+        run = engine.command(arguments, f"--name={name}", *there)
+        with subprocess.Popen(
+            run, cwd=engine.folder, env=engine.environment, stdout=subprocess.PIPE
+        ) as running:
+            assert running.stdout is not None
+            assert running.stdout.readline()
+            while command != "discover" and not box.requests:
+                assert running.poll() is None
+                time.sleep(0.1)
+            engine.docker("kill", f"--signal={number}", name)
+            running.stdout.read()
+            assert running.wait(timeout=60) in (code, 0 if command == "discover" else code)
     # Then nothing is left
     assert list(temporary.iterdir()) == []
 

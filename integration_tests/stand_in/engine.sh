@@ -33,24 +33,10 @@ driver = "overlay"
 graphroot = "$folder/podman/graph"
 runroot = "$folder/podman/run"
 END
-# podman waits twenty seconds for its monitor to be gone. The monitor's parent is process 1, and not
-# every process 1 clears away what has ended, so this one does.
 cat >"$folder/bin/docker" <<END
-#!$(command -v python3)
-import ctypes, os, sys
-
-PR_SET_CHILD_SUBREAPER = 36
-ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-os.environ["CONTAINERS_CONF"] = "$folder/podman/containers.conf"
-os.environ["CONTAINERS_STORAGE_CONF"] = "$folder/podman/storage.conf"
-sudo = ["sudo", "-n", "--preserve-env"] if os.getuid() else []
-command = [*sudo, "podman", *sys.argv[1:]]
-podman = os.spawnvp(os.P_NOWAIT, command[0], command)
-ended = None
-while ended != podman:
-    ended, status = os.wait()
-code = os.waitstatus_to_exitcode(status)
-sys.exit(code if code >= 0 else 128 - code)
+#!/bin/sh
+exec ${SUDO_UID:+sudo -n }env CONTAINERS_CONF="$folder/podman/containers.conf" \\
+    CONTAINERS_STORAGE_CONF="$folder/podman/storage.conf" podman "\$@"
 END
 chmod +x "$folder/bin/docker"
 docker="$folder/bin/docker"
