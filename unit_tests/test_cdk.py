@@ -62,7 +62,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from sandbox import Sandbox
 from sandbox.accounts import ACCOUNTS
-from source_meetings.source import SourceMeetings
+from source_meetings.source import SourceInPages, SourceMeetings
 from unit_tests.harness import read
 
 
@@ -332,7 +332,7 @@ def test_the_cdk_counts_pages_for_rows_in_one_log_line(
     """``not_a_count_of_pages``: its line leaves the log, because progress has the right count."""
     # Given a list of 150 meetings, which is two pages, and a log that keeps the CDK's line
     monkeypatch.setattr("source_meetings.source.not_a_count_of_pages", lambda _: True)
-    monkeypatch.setattr(logging.getLogger("airbyte.SourceMeetings"), "filters", [])
+    monkeypatch.setattr(SourceInPages().logger, "filters", [])
     account = ACCOUNTS["salesloft"].with_rows(box, 150)
     # When it is read
     output = read(account.config(), None, account.streams[:1])
