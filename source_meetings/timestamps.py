@@ -70,6 +70,18 @@ def parse_or_none(value: Any) -> datetime | None:
         return None
 
 
+def is_before(value: Any, bound: datetime | None) -> bool:
+    """Return whether a text names a point in time before a bound.
+
+    False without a bound, and for a text that names none: a row that does not say when it changed
+    is never too old.
+    """
+    if bound is None:
+        return False
+    moment = parse_or_none(value)
+    return moment is not None and moment < bound
+
+
 def iso(moment: datetime) -> str:
     """Return the moment in UTC with microseconds and ``Z``, as states and Salesloft write it."""
     utc = moment if moment.tzinfo is timezone.utc else moment.astimezone(timezone.utc)

@@ -57,6 +57,22 @@ def test_what_only_resembles_a_time_is_refused(text):
     assert timestamps.parse_or_none(text) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "is_before"),
+    [
+        ("2026-05-31T23:59:59.999999Z", True),
+        ("2026-06-01T00:00:00Z", False),
+        ("2026-06-01T01:00:00+02:00", True),
+        ("soon", False),
+        (None, False),
+    ],
+)
+def test_only_a_readable_time_is_before_a_bound(text, is_before):
+    bound = datetime(2026, 6, 1, tzinfo=timezone.utc)
+    assert timestamps.is_before(text, bound) is is_before
+    assert timestamps.is_before(text, None) is False
+
+
 @given(MOMENTS, st.integers(-14, 14))
 def test_a_moment_is_written_in_utc_with_microseconds_and_read_as_it_was(moment, hours):
     # Given a moment in any zone

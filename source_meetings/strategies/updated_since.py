@@ -145,10 +145,7 @@ class UpdatedSince(Strategy):
 
     def is_too_old(self, row: Row) -> bool:
         """Return whether a row was last changed before the configured start date."""
-        if self.start_date is None:
-            return False
-        changed = timestamps.parse_or_none(row.get(self.cursor_field))
-        return changed is not None and changed < self.start_date
+        return timestamps.is_before(row.get(self.cursor_field), self.start_date)
 
     def version(self, row: Row) -> bytes:
         return digest(row)

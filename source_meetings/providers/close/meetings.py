@@ -281,9 +281,8 @@ class MeetingsOutput:
 
     def is_too_old(self, row: Row) -> bool:
         """Return whether a row was last changed before the configured start date."""
-        start = self._strategy.start_date
-        updated = timestamps.parse_or_none(row.get(self._strategy.cursor_field))
-        return bool(start and updated and updated < start)
+        strategy = self._strategy
+        return timestamps.is_before(row.get(strategy.cursor_field), strategy.start_date)
 
 
 @dataclass

@@ -166,10 +166,7 @@ class MeetingsStrategy(Strategy):
 
 def _rows_since(rows: list[Row], bound: datetime | None, field: str) -> list[Row]:
     """Return the rows that were not last changed before a bound."""
-    if bound is None:
-        return rows
-    changed = ((row, timestamps.parse_or_none(row.get(field))) for row in rows)
-    return [row for row, moment in changed if moment is None or moment >= bound]
+    return [row for row in rows if not timestamps.is_before(row.get(field), bound)]
 
 
 class WindowsReading(Reading):
