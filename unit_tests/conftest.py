@@ -20,7 +20,7 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-# The connector's own waits and time-outs, a twentieth as long; see transport/waits.py.
+# The connector's own waits a twentieth as long, and its time-outs shorter; see transport/waits.py.
 os.environ.setdefault("SOURCE_MEETINGS_PATIENCE", "0.05")
 
 

@@ -133,7 +133,7 @@ def test_a_read_that_stalls_is_given_up_and_made_again(box, name, stream, monkey
     monkeypatch.setenv("SOURCE_MEETINGS_PATIENCE", "0.01")
     copy = Copy(ACCOUNTS[name].with_rows(box, 240), stream)
     for nth in (1, 3):
-        box.fault(copy.account.path, nth, kind="stall", seconds=1.2)
+        box.fault(copy.account.path, nth, kind="stall", seconds=3.0)
     # When
     output = copy.sync()
     # Then

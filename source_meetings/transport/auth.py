@@ -25,7 +25,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings import timestamps
 from source_meetings.connection import LONGEST_RENEWAL_AHEAD, Connection
-from source_meetings.transport.waits import back_off_seconds, patience, retry_after_seconds
+from source_meetings.transport.waits import back_off_seconds, retry_after_seconds, time_out_seconds
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 30.0
@@ -182,10 +182,7 @@ class ProviderAuthenticator(DeclarativeAuthenticator):
                 response = requests.post(
                     self._token_url,
                     data=body,
-                    timeout=(
-                        _CONNECT_SECONDS * patience(),
-                        _READ_SECONDS * patience(),
-                    ),
+                    timeout=(time_out_seconds(_CONNECT_SECONDS), time_out_seconds(_READ_SECONDS)),
                     allow_redirects=False,
                 )
             except (requests.RequestException, ValueError) as error:

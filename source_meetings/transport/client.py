@@ -38,8 +38,8 @@ from source_meetings.transport.waits import (
     SpentForToday,
     back_off_seconds,
     jitter_seconds,
-    patience,
     retry_after_seconds,
+    time_out_seconds,
 )
 
 LOGGER = logging.getLogger("airbyte.source_meetings")
@@ -143,9 +143,9 @@ class ApiClient:
         self._most_tries_while_rate_limited = _MOST_TRIES_WHILE_RATE_LIMITED
         self._most_seconds = _MOST_SECONDS
         self._time_outs = (
-            _CONNECT_SECONDS * patience(),
-            _READ_SECONDS * patience(),
-            _WHOLE_ANSWER_SECONDS * patience(),
+            time_out_seconds(_CONNECT_SECONDS),
+            time_out_seconds(_READ_SECONDS),
+            time_out_seconds(_WHOLE_ANSWER_SECONDS),
         )
         self._cure_of_an_outage = "What has been read is kept; run the sync again later."
         self._said: dict[str, float] = {}
@@ -155,7 +155,7 @@ class ApiClient:
         """Finish within the 20 seconds that ``check`` has, whatever the provider does."""
         self._most_tries = self._most_tries_while_rate_limited = 2
         self._most_seconds = 10.0
-        self._time_outs = (4.0 * patience(), 6.0 * patience(), 8.0 * patience())
+        self._time_outs = (time_out_seconds(4.0), time_out_seconds(6.0), time_out_seconds(8.0))
         self._cure_of_an_outage = "Try again later."
 
     def send(

@@ -20,6 +20,7 @@ Headers = Mapping[str, str]
 _LONGEST_BACK_OFF_SECONDS = 60.0
 _LONGEST_ANNOUNCED_SECONDS = 300.0
 _LONGEST_INTERVAL_SECONDS = 60.0
+_SHORTEST_TIME_OUT_SECONDS = 2.0
 _INTERVAL_SECONDS = 10.0  # HighLevel's, if the header is missing
 _RESET = re.compile(r"\breset\s*=\s*\"?(\d+(?:\.\d+)?)", re.IGNORECASE)
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
@@ -36,6 +37,14 @@ def patience() -> float:
     except ValueError:
         return 1.0
     return factor if 0 < factor <= 100 else 1.0
+
+
+def time_out_seconds(seconds: float) -> float:
+    """Return a time-out with :func:`patience` applied.
+
+    It is at least two seconds. On a busy machine, even a good answer can take one.
+    """
+    return max(_SHORTEST_TIME_OUT_SECONDS, seconds * patience())
 
 
 def back_off_seconds(tries: int) -> float:
