@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -37,15 +36,15 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 _LOCK = threading.RLock()
 _LEAVING = threading.Event()
 _PIECE_BYTES = 1 << 16
-_LINE_ENDS = re.compile("[\u0085\u2028\u2029]")  # JSON allows these; many readers split at them
+# JSON allows these within a line; many readers split at them.
+_LINE_ENDS = [(end.encode(), f"\\u{ord(end):04x}".encode()) for end in "\u0085\u2028\u2029"]
 _PATIENCE_SECONDS = 3.0  # for a reader that does not take the current line
 
 
 def write_line(line: str) -> None:
     """Write one line. Unless it is a record, it has been sent to the reader on return."""
-    if not line.isascii():
-        line = _LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
-    _write(f"{line}\n".encode(), flush=not line.startswith('{"type":"RECORD"'))
+    text = with_escaped_line_ends(f"{line}\n".encode())
+    _write(text, flush=not line.startswith('{"type":"RECORD"'))
 
 
 def write_lines(lines: bytes) -> None:
@@ -59,6 +58,14 @@ def write_lines(lines: bytes) -> None:
         end = end or lines.find(b"\n", begin) + 1  # one line that is longer
         _write(lines[begin:end], flush=True)
         begin = end
+
+
+def with_escaped_line_ends(lines: bytes) -> bytes:
+    """Return JSON in UTF-8 with U+0085, U+2028 and U+2029 escaped."""
+    if not lines.isascii():
+        for end, escaped in _LINE_ENDS:
+            lines = lines.replace(end, escaped)
+    return lines
 
 
 def _write(text: bytes, flush: bool) -> None:

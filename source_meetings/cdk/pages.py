@@ -18,20 +18,17 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 from airbyte_cdk.models import AirbyteMessage, AirbyteRecordMessage, Type
 from airbyte_cdk.sources.types import Record
 
+from source_meetings.output import with_escaped_line_ends
+from source_meetings.sync.reading import Row
 from source_meetings.transport.parsing import parse_json
-
-Row = dict[str, Any]
 
 _PAGE = "page of source-meetings"
 _MOST_ROWS = 200
-# These do not end a line in JSON, but many readers split at them.
-_LINE_ENDS = [(end.encode(), f"\\u{ord(end):04x}".encode()) for end in "\u0085\u2028\u2029"]
 
 
 @dataclass(frozen=True)
@@ -55,10 +52,7 @@ class Page:
         begin = b'{"type":"RECORD","record":{"stream":%b,"data":' % orjson.dumps(stream)
         end = b',"emitted_at":%d}}\n' % (time.time_ns() // 1_000_000)
         lines = begin + (end + begin).join(documents) + end
-        if not lines.isascii():
-            for text, escaped in _LINE_ENDS:
-                lines = lines.replace(text, escaped)
-        return cls(stream, lines, len(rows))
+        return cls(stream, with_escaped_line_ends(lines), len(rows))
 
     @classmethod
     def carried_by(cls, message: AirbyteMessage) -> Page | None:
