@@ -13,10 +13,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from source_meetings import timestamps
+from source_meetings.providers.expoplatform.moments import moment
 from source_meetings.providers.expoplatform.rows import (
     UnknownShape,
     created_at,
-    moment,
     normalise,
     read_page,
 )

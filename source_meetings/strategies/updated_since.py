@@ -143,9 +143,12 @@ class UpdatedSince(Strategy):
     def key_of(self, row: Row) -> Hashable:
         return tuple([row.get(name) for name in self.key])
 
-    def is_too_old(self, row: Row) -> bool:
-        """Return whether a row was last changed before the configured start date."""
-        return timestamps.is_before(row.get(self.cursor_field), self.start_date)
+    def since_start(self, rows: list[Row]) -> list[Row]:
+        """Return the rows that were not last changed before the configured start date."""
+        start, field = self.start_date, self.cursor_field
+        if start is None:
+            return rows
+        return [row for row in rows if not timestamps.is_before(row.get(field), start)]
 
     def version(self, row: Row) -> bytes:
         return digest(row)
@@ -293,9 +296,8 @@ class PartitionsReading(Reading):
                     raise _StateAhead(answer.clock)
                 rows = [
                     row
-                    for row in answer.rows
-                    if not strategy.is_too_old(row)
-                    and emitted.add(strategy.key_of(row), strategy.version(row))
+                    for row in strategy.since_start(answer.rows)
+                    if emitted.add(strategy.key_of(row), strategy.version(row))
                 ]
                 self._note(marks, answer, filter, bound if filter else None, known)
                 yield rows

@@ -9,15 +9,13 @@ recognizable meeting or participant, and an answer without rows, are errors.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from source_meetings import timestamps
+from source_meetings.providers.expoplatform.moments import Moment, joined, moment
 
 Json = dict[str, Any]
 
@@ -28,6 +26,7 @@ _TOTALS_IN = ("meta", "metadata", "pagination", "paging", "pager", "pageinfo")
 
 # Columns with the same meaning, ignoring case, blanks and underscores. The first one present
 # counts.
+_ID = ("id",)
 _MEETING = ("meetingid",)
 _ACCOUNT = ("accountid", "participantaccountid", "participantid")
 _EMAIL = ("accountemail", "participantemail", "email", "emailaddress")
@@ -73,36 +72,9 @@ _STARTS = (
 )
 _ENDS = ("appointmentendtime", "appointmentend", "endtime", "endsat", "end", "timeto")
 
-_TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?")
-_DATE = re.compile(r"(\d{4}-\d{2}-\d{2})([T ]00:00(:00)?)?")
-_NUMBER = re.compile(r"\d{6,17}(\.\d+)?")
-_WITH_ZONE = re.compile(r":\d{2}(\.\d+)?\s?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$", re.IGNORECASE)
-_MILLISECONDS_FROM = 1e11  # in seconds that is the year 5138
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_FURTHEST_ZONE = timedelta(hours=14)
-
 
 class UnknownShape(ValueError):
     """An answer or a row has no plausible form. The message names keys, never values."""
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A point in time, UTC. Without ``zoned``, it was written without a zone and assumed UTC."""
-
-    at: datetime
-    zoned: bool
-
-    @cached_property
-    def text(self) -> str:
-        """The moment as it is in a record: UTC, ISO 8601."""
-        return timestamps.iso(self.at)
-
-    @property
-    def at_the_earliest(self) -> datetime:
-        """The earliest point in time that it can mean, whatever the zone. For watermarks."""
-        ancient = self.at < _EPOCH  # not a watermark, and maybe the first day of the calendar
-        return self.at if self.zoned or ancient else self.at - _FURTHEST_ZONE
 
 
 @dataclass(frozen=True)
@@ -207,6 +179,29 @@ def _count(places: list[Json], names: tuple[str, ...]) -> int | None:
 # -- a row --------------------------------------------------------------------------------------
 
 
+class _Time(NamedTuple):
+    """A column with a time. If it is only a date or a time of day, others have its other half."""
+
+    key: str
+    dates: list[str]
+    times: list[str]
+
+
+class _Columns(NamedTuple):
+    """The keys of a row by what they mean, the best one first. Found once: most rows are alike."""
+
+    meeting: list[str]
+    account: list[str]
+    email: list[str]
+    status: list[str]
+    created: list[_Time]
+    modified: list[_Time]
+    starts: list[_Time]
+    ends: list[_Time]
+    nested_meeting: list[str]
+    nested_account: list[str]
+
+
 def normalise(raw: Mapping[str, Any], event_id: int) -> Json:
     """Return the record of a row: only the columns that the stream's schema declares.
 
@@ -218,165 +213,146 @@ def normalise(raw: Mapping[str, Any], event_id: int) -> Json:
 
     Raises UnknownShape if the row has no meeting id or no participant.
     """
-    columns = _columns(raw)
-    meeting = _identifier(columns, _MEETING) or _identifier(_nested(columns, "meeting"), ("id",))
+    row, columns = _read(raw)
+    meeting = _identifier(row, columns.meeting) or _identifier_in(row, columns.nested_meeting, _ID)
     if meeting is None:
         raise UnknownShape(f"a row has no meeting id; it has {keys_of(raw)}")
     account = (
-        _identifier(columns, _ACCOUNT)
-        or _identifier(_nested(columns, "account", "participant"), ("id", *_ACCOUNT))
-        or _identifier(columns, _EMAIL)
-        or _identifier(_nested(columns, "account", "participant"), _EMAIL)
+        _identifier(row, columns.account)
+        or _identifier_in(row, columns.nested_account, (*_ID, *_ACCOUNT))
+        or _identifier(row, columns.email)
+        or _identifier_in(row, columns.nested_account, _EMAIL)
     )
     if account is None:
         raise UnknownShape(
             f"a row has neither an account id nor an e-mail address; it has {keys_of(raw)}"
         )
-    made, changed = _moment(columns, _CREATED), _moment(columns, _MODIFIED)
+    made, changed = _moment(row, columns.created), _moment(row, columns.modified)
     latest = changed if made is None or (changed and changed.at > made.at) else made
+    starts, ends = _moment(row, columns.starts), _moment(row, columns.ends)
     return {
         "event_id": event_id,
         "meeting_id": meeting,
         "account_id": account,
-        "status": _text(columns, _STATUS),
-        "created_at": _iso(made),
-        "last_modified_at": _iso(changed),
-        "modified_at": _iso(latest),
-        "starts_at": _iso(_moment(columns, _STARTS)),
-        "ends_at": _iso(_moment(columns, _ENDS)),
+        "status": _text(row, columns.status),
+        "created_at": made.text if made else None,
+        "last_modified_at": changed.text if changed else None,
+        "modified_at": latest.text if latest else None,
+        "starts_at": starts.text if starts else None,
+        "ends_at": ends.text if ends else None,
         "raw": raw,
     }
 
 
 def created_at(raw: Mapping[str, Any]) -> Moment | None:
     """Return when a row was created, if it says so."""
-    return _moment(_columns(raw), _CREATED)
+    row, columns = _read(raw)
+    return _moment(row, columns.created)
 
 
 def last_modified_at(raw: Mapping[str, Any]) -> Moment | None:
     """Return when a row was last modified, if it says so."""
-    return _moment(_columns(raw), _MODIFIED)
+    row, columns = _read(raw)
+    return _moment(row, columns.modified)
 
 
-def moment(value: Any) -> Moment | None:
-    """Read one time: epoch seconds or milliseconds, a number or a text, or ISO 8601 and similar.
-
-    Returns None if the value is not a point in time, for example ``0`` or ``0000-00-00``.
-    """
-    if isinstance(value, str):
-        return _from_text(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return _from_number(value)
-    return None
-
-
-@lru_cache(maxsize=4096)  # the participants of a meeting have its times in common
-def _from_number(value: float) -> Moment | None:
-    try:
-        if not math.isfinite(value) or value <= 0:
-            return None
-        seconds = value / 1000 if value > _MILLISECONDS_FROM else value
-        return Moment(_EPOCH + timedelta(seconds=seconds), zoned=True)
-    except OverflowError:
-        return None
+def _read(raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], _Columns]:
+    """Return a row and its columns. If two keys have the same name, the first value counts."""
+    columns = _columns_of(tuple(raw))
+    if columns is not None:
+        return raw, columns
+    row = _by_name(raw)
+    columns = _columns_of(tuple(row))
+    assert columns is not None
+    return row, columns
 
 
-@lru_cache(maxsize=4096)
-def _from_text(text: str) -> Moment | None:
-    text = text.strip()
-    if _NUMBER.fullmatch(text):
-        return _from_number(float(text))
-    zoned = _WITH_ZONE.search(text) is not None
-    text = re.sub(r"\s?(Z|UTC|GMT)$", "+00:00", text, flags=re.IGNORECASE) if zoned else text
-    try:
-        at = datetime.fromisoformat(text)
-        at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
-        return Moment(at.astimezone(timezone.utc), zoned)
-    except (ValueError, OverflowError):
-        pass
-    # pendulum reads a time of day as today, and a bare number as a year
-    parsed = timestamps.parse_or_none(text) if re.match(r"\d{4}-\d{2}", text) else None
-    return Moment(parsed, zoned) if parsed else None
+def _by_name(raw: Mapping[str, Any]) -> Json:
+    row: Json = {}
+    for key, value in raw.items():
+        name = _squashed(key)
+        if row.get(name) in (None, ""):
+            row[name] = value
+    return row
 
 
 @lru_cache(maxsize=256)
-def _names_of(keys: tuple[Any, ...]) -> tuple[str, ...] | None:
-    """Return the normalized names of a row's keys, or None if two are equal.
+def _columns_of(keys: tuple[str, ...]) -> _Columns | None:
+    """Return what the keys of a row mean, or None if two of them have the same name."""
+    known = {_squashed(key): key for key in keys}
+    if len(known) < len(keys):
+        return None
 
-    All rows have the same keys.
-    """
-    names = tuple(_squashed(str(key)) for key in keys)
-    return names if len(set(names)) == len(names) else None
+    def present(names: Iterable[str]) -> list[str]:
+        return [known[name] for name in names if name in known]
+
+    def times(names: tuple[str, ...]) -> list[_Time]:
+        return [
+            _Time(
+                known[name],
+                # "Creation Date" for "Creation Time", and "Created Date" for "Created At Time"
+                present((f"{stem}date", f"{stem.removesuffix('at')}date")),
+                present((f"{name.removesuffix('date')}time",)),
+            )
+            for name in names
+            if name in known
+            for stem in (name.removesuffix("time"),)
+        ]
+
+    return _Columns(
+        meeting=present(_MEETING),
+        account=present(_ACCOUNT),
+        email=present(_EMAIL),
+        status=present(_STATUS),
+        created=times(_CREATED),
+        modified=times(_MODIFIED),
+        starts=times(_STARTS),
+        ends=times(_ENDS),
+        nested_meeting=present(("meeting",)),
+        nested_account=present(("account", "participant")),
+    )
 
 
-def _columns(raw: Mapping[str, Any]) -> Json:
-    names = _names_of(tuple(raw))
-    if names is not None:
-        return dict(zip(names, raw.values()))
-    columns: Json = {}
-    for key, value in raw.items():
-        name = _squashed(str(key))
-        if columns.get(name) in (None, ""):
-            columns[name] = value
-    return columns
-
-
-def _nested(columns: Json, *names: str) -> Json:
-    for name in names:
-        if isinstance(columns.get(name), dict):
-            return _columns(columns[name])
-    return {}
-
-
-def _identifier(columns: Json, names: tuple[str, ...]) -> str | None:
-    for name in names:
-        value = columns.get(name)
+def _identifier(row: Mapping[str, Any], keys: Iterable[str]) -> str | None:
+    for key in keys:
+        value = row[key]
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, (int, str)) and not isinstance(value, bool) and str(value).strip():
-            return str(value).strip()
+        if isinstance(value, (int, str)) and not isinstance(value, bool):
+            text = str(value).strip()
+            if text:
+                return text
     return None
 
 
-def _text(columns: Json, names: tuple[str, ...]) -> str | None:
-    found = next((columns[name] for name in names if columns.get(name) is not None), None)
-    return found if found is None or isinstance(found, str) else str(found)
+def _identifier_in(row: Mapping[str, Any], keys: list[str], names: tuple[str, ...]) -> str | None:
+    """Return an identifier from the first of the columns that is an object."""
+    nested = next((row[key] for key in keys if isinstance(row[key], dict)), None)
+    if nested is None:
+        return None
+    known = _by_name(nested)
+    return _identifier(known, [name for name in names if name in known])
 
 
-def _moment(columns: Json, names: tuple[str, ...]) -> Moment | None:
+def _text(row: Mapping[str, Any], keys: list[str]) -> str | None:
+    for key in keys:
+        value = row[key]
+        if value is not None:
+            return value if isinstance(value, str) else str(value)
+    return None
+
+
+def _moment(row: Mapping[str, Any], columns: list[_Time]) -> Moment | None:
     """Return the first of the columns that is a point in time, or a separate date and time."""
-    for name in names:
-        value = columns.get(name)
-        if value in (None, ""):
-            continue
-        whole = _with_its_other_half(columns, name, value)
-        found = moment(whole)
+    for column in columns:
+        value = row[column.key]
+        if isinstance(value, str) and (column.dates or column.times):
+            value = joined(value, _texts(row, column.dates), _texts(row, column.times))
+        found = moment(value)
         if found is not None:
             return found
     return None
 
 
-def _with_its_other_half(columns: Json, name: str, value: Any) -> Any:
-    """Join ``Creation Date`` and ``Creation Time`` if the product keeps them in two columns."""
-    if not isinstance(value, str):
-        return value
-    date, time_of_day = value, value
-    if _TIME_OF_DAY.fullmatch(value.strip()):
-        stem = name.removesuffix("time")
-        found = columns.get(f"{stem}date") or columns.get(f"{stem.removesuffix('at')}date")
-        date = found if isinstance(found, str) else ""
-    elif _DATE.fullmatch(value.strip()):
-        stem = name.removesuffix("date")
-        found = columns.get(f"{stem}time")
-        time_of_day = found if isinstance(found, str) else ""
-    else:
-        return value
-    day = _DATE.fullmatch(date.strip())
-    if day and _TIME_OF_DAY.fullmatch(time_of_day.strip()):
-        hour, _, rest = time_of_day.strip().partition(":")
-        return f"{day.group(1)} {hour.zfill(2)}:{rest}"
-    return value
-
-
-def _iso(found: Moment | None) -> str | None:
-    return found.text if found else None
+def _texts(row: Mapping[str, Any], keys: list[str]) -> list[str]:
+    return [row[key] for key in keys if isinstance(row[key], str)]
