@@ -38,6 +38,7 @@ SHAPES = (
 )
 KEY_STYLES = ("title", "snake", "camel")
 STAMP_STYLES = ("epoch", "epoch_text", "epoch_ms", "iso", "iso_offset", "plain", "apart")
+COLUMNS = ("few", "report")
 TOTALS = ("none", "total_items", "total", "total_count", "total_pages", "meta")
 
 Key = tuple[int, str, str]
@@ -68,6 +69,8 @@ class ExpoPlatformSide(Side):
     key_style         one of KEY_STYLES: `Meeting ID`, `meeting_id` or `meetingId`
     stamp_style       one of STAMP_STYLES; "plain" is `YYYY-MM-DD HH:MM:SS` without a zone, "apart"
                       a date and a time in two columns; "unreadable" is no time at all
+    columns           one of COLUMNS; "report" adds those of the product's report of meetings, so
+                      that a row has about one kilobyte
     totals            one of TOTALS: which counter the answer has, if any ("bare" never has one)
     zone_hours        the offset that "plain" and "apart" are written in
     inclusive         whether a row at the very bound of `..._from` is listed
@@ -89,6 +92,7 @@ class ExpoPlatformSide(Side):
         "shape",
         "key_style",
         "stamp_style",
+        "columns",
         "totals",
         "zone_hours",
         "inclusive",
@@ -103,6 +107,7 @@ class ExpoPlatformSide(Side):
         self.shape = "data"
         self.key_style = "title"
         self.stamp_style = "epoch"
+        self.columns = "few"
         self.totals = "total_items"
         self.zone_hours = 0
         self.inclusive = True
@@ -333,6 +338,7 @@ class ExpoPlatformSide(Side):
             "Meeting ID": _number(row.meeting_id),
             "Account ID": _number(row.account_id),
             "Status": row.status,
+            **(_report_columns(row) if self.columns == "report" else {}),
             **row.fields,
             **self._stamp("Creation", "Creation Time", row.created),
             **self._stamp("Last Modified", "Last Modified", row.modified),
@@ -388,6 +394,33 @@ _INTEGERS = {"event_id", "page", "per_page", "account_id"} | {
 
 def _the_truth(_rows: list[Row], total: int, pages: int) -> tuple[int, int]:
     return total, pages
+
+
+def _report_columns(row: Participant) -> Row:
+    """The columns of the Online Meeting Analytics report, which has a row per participant too."""
+    number = int(row.account_id)
+    return {
+        "Meeting Type": "Scheduled",
+        "Meeting Role": ("Initiator", "Receiver")[number % 2],
+        "Account Type": ("Exhibitor Team Member", "Visitor", "Buyer")[number % 3],
+        "Account Name": f"First {number}",
+        "Account Last Name": f"Last {number}",
+        "Account Job Title": "Head of Partnerships",
+        "Account Category": "Machines / Packaging / Automation",
+        "Account Email": f"participant.{number}@example.com",
+        "Account Phone Number": f"+49 30 {number:07}",
+        "Company Name": f"Company {number // 3}",
+        "Account Country": ("Germany", "France", "Japan", "Brazil")[number % 4],
+        "Account Agent": None,
+        "Account Rating": number % 5 + 1,
+        "Account Comment": "Asked for a quotation and for samples. " * (number % 16),
+        "Hall": f"Hall {number % 9 + 1}",
+        "Stand": f"{number % 9 + 1}-{chr(65 + number % 20)}-{number % 300}",
+        "Subscribed Time": row.created,
+        "Log In Time": None,
+        "Log Out Time": None,
+        "Participants Count": 2,
+    }
 
 
 def _number(text: str) -> int | str:
