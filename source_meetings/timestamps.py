@@ -85,7 +85,7 @@ def is_before(value: Any, bound: datetime | None) -> bool:
 def iso(moment: datetime) -> str:
     """Return the moment in UTC with microseconds and ``Z``, as states and Salesloft write it."""
     utc = moment if moment.tzinfo is timezone.utc else moment.astimezone(timezone.utc)
-    return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return utc.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 def now() -> datetime:

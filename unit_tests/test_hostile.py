@@ -305,8 +305,8 @@ def test_any_row_has_a_key_and_times_in_utc_or_is_refused(raw):
     assert record["meeting_id"] and record["account_id"]
     assert record["raw"] == raw
     for name in ("created_at", "last_modified_at", "modified_at", "starts_at", "ends_at"):
-        assert record[name] is None or timestamps.parse(record[name])
-    for moment in (rows.created_at(raw), rows.last_modified_at(raw)):
+        assert name not in record or timestamps.parse(record[name])
+    for moment in (record.created, record.modified):
         assert moment is None or moment.at_the_earliest <= moment.at
 
 

@@ -19,17 +19,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from source_meetings import timestamps
 from source_meetings.components import build
 from source_meetings.strategies.paging import all_pages, all_tokens
 from source_meetings.sync.clock import ahead_in_words, is_ahead, reached
-from source_meetings.sync.fingerprints import Emitted, digest
+from source_meetings.sync.fingerprints import Emitted, version
 from source_meetings.sync.look_back import LookBack
 from source_meetings.sync.reading import (
     Answer,
@@ -109,6 +110,7 @@ class UpdatedSince(Strategy):
         self.look_back = LookBack(
             timedelta(seconds=self.look_back_seconds), timedelta(seconds=self.settled_seconds)
         )
+        self._key_of: Callable[[Row], Hashable] = itemgetter(*self.key)
         self.start_date = timestamps.parse_or_none(self.config.get("start_date"))
 
     # -- readings ---------------------------------------------------------------------------------
@@ -141,7 +143,10 @@ class UpdatedSince(Strategy):
         return timestamps.parse_or_none(row.get(field))
 
     def key_of(self, row: Row) -> Hashable:
-        return tuple([row.get(name) for name in self.key])
+        try:
+            return self._key_of(row)
+        except KeyError:
+            return tuple([row.get(name) for name in self.key])
 
     def since_start(self, rows: list[Row]) -> list[Row]:
         """Return the rows that were not last changed before the configured start date."""
@@ -150,8 +155,9 @@ class UpdatedSince(Strategy):
             return rows
         return [row for row in rows if not timestamps.is_before(row.get(field), start)]
 
-    def version(self, row: Row) -> bytes:
-        return digest(row)
+    def version(self, row: Row) -> Hashable:
+        """Return what differs for two versions of a row. Only compared within one sync."""
+        return version(row)
 
     # -- requests ---------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ What an API cannot show is left out here and nowhere else. Each model says what 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -248,11 +249,11 @@ class RowsModel(ListModel):
             rows.sort(key=self.place)
         if self.counts == "token":
             rows = [row for row in rows if asked.page is None or self.place(row) > str(asked.page)]
-            found = [dict(row) for row in rows[: self.size]]
+            found = [copy(row) for row in rows[: self.size]]
             following = self.place(found[-1]) if len(rows) > self.size else None
             return Answer(found, self.clock, body={}, following=following)
         number = int(asked.page or 1)
-        found = [dict(row) for row in rows[(number - 1) * self.size : number * self.size]]
+        found = [copy(row) for row in rows[(number - 1) * self.size : number * self.size]]
         total = len(rows) if self.counts == "rows" else None
         pages = -(-len(rows) // self.size) if self.counts == "pages" else None
         return Answer(found, self.clock, body={}, total=total, pages=pages)

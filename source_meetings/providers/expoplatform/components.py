@@ -8,7 +8,7 @@ read moves others to pages that have already been read. ``strategies.paging`` sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from source_meetings.providers.expoplatform import rows
 from source_meetings.strategies.updated_since import UpdatedSince
-from source_meetings.sync.fingerprints import digest
+from source_meetings.sync.fingerprints import version
 from source_meetings.sync.reading import Row
 from source_meetings.transport.answer import AnswerShape, Content
 
@@ -41,7 +41,7 @@ class ExportAnswer(AnswerShape):
         page = rows.read_page(body)
         event_id = int(params["event_id"])
         try:
-            records = [rows.normalise(row, event_id) for row in page.rows]
+            records: list[Row] = [rows.normalise(row, event_id) for row in page.rows]
         except rows.UnknownShape as shape:
             raise AirbyteTracedException(
                 message=(
@@ -59,9 +59,9 @@ class ParticipantsStrategy(UpdatedSince):
     """Reads a row's stamps as the earliest time they can mean: some have no time zone."""
 
     def stamp(self, row: Row, field: str) -> datetime | None:
-        read = rows.created_at if field == "created_at" else rows.last_modified_at
-        moment = read(row["raw"])
+        assert isinstance(row, rows.Record)
+        moment = row.created if field == "created_at" else row.modified
         return moment.at_the_earliest if moment else None
 
-    def version(self, row: Row) -> bytes:
-        return digest(row["raw"])
+    def version(self, row: Row) -> Hashable:
+        return version(row["raw"])

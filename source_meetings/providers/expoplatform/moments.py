@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ _DATE = re.compile(r"(\d{4}-\d{2}-\d{2})([T ]00:00(:00)?)?")
 _MILLISECONDS_FROM = 1e11  # in seconds that is the year 5138
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _FURTHEST_ZONE = timedelta(hours=14)
+_TWO = [f"{number:02}" for number in range(60)]
 # The participants of a meeting share its times, and a row is read twice: as a record, and for its
 # stamps. So as many are kept as several workers have rows on their current pages.
 _MOST_KEPT = 16_384
@@ -81,9 +82,10 @@ def _from_number(value: float) -> Moment | None:
         if not math.isfinite(value) or value <= 0:
             return None
         seconds = value / 1000 if value > _MILLISECONDS_FROM else value
-        return _utc(_EPOCH + timedelta(seconds=seconds))
-    except OverflowError:
+        at = datetime.fromtimestamp(seconds, timezone.utc)
+    except (ValueError, OverflowError, OSError):  # beyond the calendar
         return None
+    return _utc(at)
 
 
 @lru_cache(_MOST_KEPT)
@@ -105,4 +107,15 @@ def _from_text(text: str) -> Moment | None:
 
 
 def _utc(at: datetime, zoned: bool = True) -> Moment:
-    return Moment(at, timestamps.iso(at), zoned)
+    return Moment(at, timestamps.iso(at) if at.microsecond else _whole_seconds(at), zoned)
+
+
+def _whole_seconds(at: datetime) -> str:
+    """Return the same text as ``timestamps.iso``, which takes three times as long."""
+    day, hour, minute, second = _day(at.toordinal()), at.hour, at.minute, at.second
+    return f"{day}T{_TWO[hour]}:{_TWO[minute]}:{_TWO[second]}.000000Z"
+
+
+@lru_cache(4096)
+def _day(ordinal: int) -> str:
+    return date.fromordinal(ordinal).isoformat()

@@ -179,6 +179,18 @@ def _count(places: list[Json], names: tuple[str, ...]) -> int | None:
 # -- a row --------------------------------------------------------------------------------------
 
 
+class Record(dict[str, Any]):
+    """The record of a row, and when the row was ``created`` and ``modified``, if it says so.
+
+    The record has these times too, but only as text, and without whether they had a zone.
+    """
+
+    __slots__ = ("created", "modified")
+
+    created: Moment | None
+    modified: Moment | None
+
+
 class _Time(NamedTuple):
     """A column with a time. If it is only a date or a time of day, others have its other half."""
 
@@ -202,14 +214,15 @@ class _Columns(NamedTuple):
     nested_account: list[str]
 
 
-def normalise(raw: Mapping[str, Any], event_id: int) -> Json:
+def normalise(raw: Mapping[str, Any], event_id: int) -> Record:
     """Return the record of a row: only the columns that the stream's schema declares.
 
     They are ``event_id`` (as requested), ``meeting_id``, ``account_id`` (text; the e-mail address
     if the row has no account), ``status``, ``created_at``, ``last_modified_at``, ``modified_at``
     (the later of the two), ``starts_at``, ``ends_at`` (all UTC, ISO 8601) and ``raw``, the row as
-    received. A time that cannot be read is None. The row's own columns are in ``raw`` only: no
-    destination makes a column that the schema does not declare.
+    received. A column that the row does not have is left out, and so is a time that cannot be read.
+    The row's own columns are in ``raw`` only: no destination makes a column that the schema does
+    not declare.
 
     Raises UnknownShape if the row has no meeting id or no participant.
     """
@@ -229,31 +242,22 @@ def normalise(raw: Mapping[str, Any], event_id: int) -> Json:
         )
     made, changed = _moment(row, columns.created), _moment(row, columns.modified)
     latest = changed if made is None or (changed and changed.at > made.at) else made
-    starts, ends = _moment(row, columns.starts), _moment(row, columns.ends)
-    return {
-        "event_id": event_id,
-        "meeting_id": meeting,
-        "account_id": account,
-        "status": _text(row, columns.status),
-        "created_at": made.text if made else None,
-        "last_modified_at": changed.text if changed else None,
-        "modified_at": latest.text if latest else None,
-        "starts_at": starts.text if starts else None,
-        "ends_at": ends.text if ends else None,
-        "raw": raw,
-    }
-
-
-def created_at(raw: Mapping[str, Any]) -> Moment | None:
-    """Return when a row was created, if it says so."""
-    row, columns = _read(raw)
-    return _moment(row, columns.created)
-
-
-def last_modified_at(raw: Mapping[str, Any]) -> Moment | None:
-    """Return when a row was last modified, if it says so."""
-    row, columns = _read(raw)
-    return _moment(row, columns.modified)
+    record = Record(event_id=event_id, meeting_id=meeting, account_id=account)
+    record.created, record.modified = made, changed
+    status = _text(row, columns.status)
+    if status is not None:
+        record["status"] = status
+    for name, found in (
+        ("created_at", made),
+        ("last_modified_at", changed),
+        ("modified_at", latest),
+        ("starts_at", _moment(row, columns.starts)),
+        ("ends_at", _moment(row, columns.ends)),
+    ):
+        if found is not None:
+            record[name] = found.text
+    record["raw"] = raw
+    return record
 
 
 def _read(raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], _Columns]:

@@ -20,7 +20,7 @@ from source_meetings.providers.highlevel.calendars import Location
 from source_meetings.providers.highlevel.windows import DAY, EventWindows
 from source_meetings.strategies.changed_rows import Before, ChangedRows, RowFields
 from source_meetings.sync.clock import ahead_in_words, is_ahead
-from source_meetings.sync.fingerprints import Emitted, digest
+from source_meetings.sync.fingerprints import Emitted, digest, version
 from source_meetings.sync.reading import (
     Api,
     ReadEverything,
@@ -219,7 +219,7 @@ class ResumedEvents(Reading):
         emitted = Emitted()
         windows = self._strategy.windows(stretch.start, stretch.end)
         for answer in windows.read(stretch.calendar, stretch.start, stretch.end):
-            rows = [row for row in answer.rows if emitted.add(row["id"], digest(row))]
+            rows = [row for row in answer.rows if emitted.add(row["id"], version(row))]
             del answer
             yield rows
             del rows
