@@ -77,7 +77,7 @@ class Side(ABC):
 
     @abstractmethod
     def truth(self) -> dict[str, Row]:
-        """What the API shows now, in the connector's normalised form, by primary key."""
+        """What the API shows now, in the connector's normalized form, by primary key."""
 
     @abstractmethod
     def sizes(self) -> dict[str, int]:

@@ -249,12 +249,12 @@ def normalise(raw: Mapping[str, Any], event_id: int) -> Json:
 
 
 def created_at(raw: Mapping[str, Any]) -> Moment | None:
-    """Return when a row was created, if it says so."""
+    """Return when a row was created, or None if unknown."""
     return _moment(_columns(raw), _CREATED)
 
 
 def last_modified_at(raw: Mapping[str, Any]) -> Moment | None:
-    """Return when a row was last modified, if it says so."""
+    """Return when a row was last modified, or None if unknown."""
     return _moment(_columns(raw), _MODIFIED)
 
 
