@@ -1,4 +1,4 @@
-"""Memory and states of large syncs: `python -m benchmarks.memory --sizes 10000 1000000`.
+"""Measures memory and states of large syncs: `python -m benchmarks.memory --sizes 10000 1000000`.
 
 Runs the connector in its own process against the sandbox, for a first sync and an incremental one.
 Prints a Markdown table with the peak resident memory, and the number of bytes of states and of
@@ -29,8 +29,8 @@ MOST_GROWTH_MB = 60
 MOST_STATE_KB = 100
 _RECORD = b'{"type":"RECORD"'
 _STATE = b'{"type":"STATE"'
-# A process of its own between the sandbox's and the connector's, which tells the peak at its end:
-# on Linux a process inherits the peak of the one that started it, and the sandbox's is larger.
+# Runs between the sandbox's process and the connector's, and reports the peak at the end. On Linux,
+# a process inherits the peak of the one that started it, and the sandbox's is larger.
 _MEASURED = """
 import os, subprocess, sys
 process = subprocess.Popen(sys.argv[1:])
@@ -45,7 +45,7 @@ class Measurement:
     """One sync: its size, the peak in megabytes, and how long it took.
 
     ``largest_state``, ``states`` and ``record_bytes`` are the bytes of the largest state message,
-    of all state messages and of all records. ``last_state`` is the state to go on from.
+    of all state messages and of all records. ``last_state`` is where the next sync continues.
     """
 
     provider: str
@@ -67,13 +67,13 @@ class Measurement:
 
 
 def measure(provider: str, meetings: int) -> Measurement:
-    """Sync so many meetings for the first time, in a process of its own."""
+    """Run a first sync of this many meetings, in its own process."""
     with Sandbox(clock=CLOCK) as box:
         return _measure(_holding(box, provider, meetings), meetings, [])
 
 
 def measure_both(provider: str, meetings: int) -> Iterator[Measurement]:
-    """Sync so many meetings for the first time, and an hour later again."""
+    """Run a first sync of this many meetings, and another sync an hour later."""
     with Sandbox(clock=CLOCK) as box:
         account = _holding(box, provider, meetings)
         first = _measure(account, meetings, [])
@@ -135,7 +135,7 @@ def _measure(account: Account, meetings: int, state: list[Any]) -> Measurement:
 
 
 def grown(measured: Iterable[Measurement]) -> float:
-    """By how many megabytes the peak of the largest sync exceeds that of the smallest."""
+    """How many megabytes higher the peak of the largest sync is than that of the smallest."""
     by_size = sorted(measured, key=lambda one: one.meetings)
     return by_size[-1].peak_mb - by_size[0].peak_mb
 

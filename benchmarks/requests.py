@@ -1,4 +1,4 @@
-"""How many requests a first and later syncs take: `python -m benchmarks.requests [PROVIDER …]`.
+"""Counts the requests of first and later syncs: `python -m benchmarks.requests [PROVIDER …]`.
 
 Runs the connector against the sandbox over HTTP and prints a Markdown table for each provider. The
 sandbox enforces no limit, but the connector's own pacing stays on, so large first syncs of
@@ -24,14 +24,14 @@ SIZES = (1_000, 10_000)
 
 
 def edit(account: Account, count: int, chance: random.Random) -> None:
-    """Change so many rows, or all."""
+    """Change `count` rows, or all if there are fewer."""
     keys = account.keys()
     for key in chance.sample(keys, min(count, len(keys))):
         account.edit(key, **{account.columns.edited: f"changed {chance.random()}"})
 
 
 def requests_by_kind(account: Account) -> str:
-    """The number of requests; then those of each kind that the account names, and of no kind."""
+    """The number of requests, then that of each kind that the account names, and of others."""
     kinds = account.kinds[account.streams[0]]
 
     def kind_of(request: RecordedRequest) -> str:
@@ -47,13 +47,13 @@ def requests_by_kind(account: Account) -> str:
 
 
 def slices_of(output: Output) -> int:
-    """How many slices the first state of a first sync has left."""
+    """How many slices are left in the first state of a first sync."""
     state = output.states[0]["stream"]["stream_state"] if output.states else {}
     return len(state.get("scan", {}).get("pending", []))
 
 
 def measure(name: str, size: int) -> None:
-    """Print a line for a first sync of an account of that size, and for each of the later ones."""
+    """Print a line for the first sync of an account of this size, and for each later sync."""
     with Sandbox(clock="2026-06-01T00:00:00Z") as box:
         account, chance = ACCOUNTS[name](box), random.Random(size)
         account.generate(size)
@@ -86,7 +86,7 @@ def main() -> None:
     sizes: Sequence[int] = arguments.sizes
     for name in arguments.providers or ACCOUNTS:
         print(f"\n{ACCOUNTS[name].title}\n")
-        print("| meetings | sync | changes | requests | aimed at, at most | records |")
+        print("| meetings | sync | changes | requests | aim, at most | records |")
         print("|---:|---|---:|---:|---:|---:|")
         for size in sizes:
             measure(name, size)

@@ -1,4 +1,4 @@
-"""Days of one connection to each provider: `python -m benchmarks.soak --days 30 --seed 1`.
+"""Simulates days of one connection per provider: `python -m benchmarks.soak --days 30 --seed 1`.
 
 The sandbox's clock moves. Meetings are booked, edited, moved, cancelled and deleted at any time,
 also between two requests of a sync. Requests fail, temporarily or permanently; tokens expire; syncs
@@ -55,7 +55,7 @@ COLUMNS = (
 
 
 class Wrong(Exception):
-    """The table is not what the provider shows, or a sync failed that should not have."""
+    """The table differs from what the provider shows, or a sync failed that should not have."""
 
 
 class Connection:
@@ -82,7 +82,7 @@ class Connection:
         Path(self.config_path).unlink()
 
     def authenticate(self) -> None:
-        """What a person does in the form. Renewed tokens are written there by the connector."""
+        """Fill in the form, as a person does. The connector writes renewed tokens to it."""
         Path(self.config_path).write_text(json.dumps(self.account.config(self.oauth)))
 
     def write(self, what: str = "writes") -> None:
@@ -103,7 +103,7 @@ class Connection:
         self.count["days"] += 1
 
     def a_sync_in_bad_weather(self) -> None:
-        """Anything may happen at any of its requests."""
+        """Run a sync in which anything may happen at any request."""
         chance, box = self.chance, self.box
         here = self.account.path
         for _ in range(chance.choice((0, 1, 3))):
@@ -112,7 +112,7 @@ class Connection:
         for _ in range(chance.choice((0, 0, 1, 2))):
             box.fault(here, chance.randint(1, 20), **chance.choice(PASSING))
             self.count["faults"] += 1
-        if self.oauth and chance.random() < 0.2:  # tokens end in mid-sync, not before all have one
+        if self.oauth and chance.random() < 0.2:  # tokens end mid-sync, once all workers have one
             self.account.side.oauth.after_uses = chance.randint(10, 30)
         for_good = chance.random() < 0.1
         if for_good:
@@ -134,7 +134,7 @@ class Connection:
             self.account.side.oauth.after_uses = None
 
     def has_lost_its_token(self, output: Output) -> bool:
-        """Whether it was killed after a renewal that it could not write down any more."""
+        """Whether a sync was killed after it renewed its token and before it saved it."""
         lost = any("Authenticate again" in error["message"] for error in output.errors)
         if lost:
             self.count["authenticated again"] += 1
@@ -142,7 +142,7 @@ class Connection:
         return lost
 
     def two_syncs_left_alone(self) -> None:
-        """The second one for what was written during the last one before."""
+        """The second one reads what was written during the last sync before them."""
         for _ in range(2):
             output = self.sync()
             if output.exit_code and self.has_lost_its_token(output):
@@ -185,7 +185,7 @@ class Connection:
 def soak(days: int | None, minutes: float | None, seed: int, size: int) -> list[Connection]:
     """Let days pass for a connection to each provider.
 
-    Raises Wrong, with the seed, at the first table that is not the truth.
+    Raises Wrong, with the seed, at the first table that differs from its provider.
     """
     connections = [Connection(name, seed, size) for name in ACCOUNTS]
     started = time.monotonic()
@@ -207,12 +207,12 @@ def soak(days: int | None, minutes: float | None, seed: int, size: int) -> list[
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, help="real ones (60 without --days)")
-    parser.add_argument("--days", type=int, help="simulated ones")
+    parser.add_argument("--minutes", type=float, help="in real time (60 without --days)")
+    parser.add_argument("--days", type=int, help="in simulated time")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--size", type=int, default=200, help="meetings to begin with")
+    parser.add_argument("--size", type=int, default=200, help="meetings at the start")
     arguments = parser.parse_args()
-    os.environ.setdefault("SOURCE_MEETINGS_PATIENCE", "0.02")  # its waits; the faults are short
+    os.environ.setdefault("SOURCE_MEETINGS_PATIENCE", "0.02")  # short waits for short faults
     try:
         done = soak(arguments.days, arguments.minutes, arguments.seed, arguments.size)
     except Wrong as wrong:
@@ -223,7 +223,7 @@ def main() -> None:
     print("|---|" + "---:|" * (len(COLUMNS) + 4))
     for connection in done:
         print(connection.line())
-    print(f"\n0 rows missing, stale or too many; seed {arguments.seed}.")
+    print(f"\n0 rows missing, stale or extra; seed {arguments.seed}.")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 
 
 def column(name: str) -> str:
-    """The name that PyAirbyte gives the column of a field."""
+    """The column name that PyAirbyte gives a field."""
     return re.sub(r"[^a-z0-9_]", "_", name.lower())
 
 
@@ -22,7 +22,7 @@ def same(truth: Any, cell: Any) -> bool:
     """Whether a cell of DuckDB holds the value that the sandbox has.
 
     A column with a time zone holds a point in time. In one without, PyAirbyte keeps the clock time
-    as it was written and drops its offset (observed); that of a time in UTC is UTC.
+    as written and drops the offset (observed). For a time in UTC, that clock time is UTC.
     """
     if truth is None or cell is None:
         return truth is cell
@@ -35,14 +35,14 @@ def same(truth: Any, cell: Any) -> bool:
 
 
 def key_of(row: Row, key: Iterable[str]) -> str:
-    """The primary key of a row of DuckDB, as the sandbox writes it."""
+    """The primary key of a row in DuckDB, as the sandbox writes it."""
     return "|".join(str(row[column(name)]) for name in key)
 
 
 def differences(truth: Mapping[str, Row], table: Iterable[Row], key: Iterable[str]) -> list[str]:
-    """In words, every row and field in which the table is not the truth.
+    """Describe every row and field in which the table differs from the truth.
 
-    `truth`: the sandbox's rows by primary key. Rows that are marked as deleted do not count.
+    `truth`: the sandbox's rows by primary key. Rows marked as deleted do not count.
     """
     found = []
     rows: dict[str, Row] = {}

@@ -1,6 +1,6 @@
 #!/bin/sh
-# install.sh PYTHON NAME FINGERPRINT ARGUMENT...: the virtual environment .demo/NAME gets what pip
-# makes of the arguments, unless it was made with that fingerprint.
+# install.sh PYTHON NAME FINGERPRINT ARGUMENT...: passes the arguments to `pip install` in the virtual
+# environment .demo/NAME, unless that has this fingerprint already.
 set -eu
 python=$1 name=$2 fingerprint=$3
 shift 3
@@ -11,6 +11,6 @@ if [ "$(cat "$folder/.made" 2>/dev/null)" != "$version" ]; then
     "$python" -m venv --clear "$folder"
     echo "$version" >"$folder/.made"
 fi
-# --no-compile: most of what comes is never imported
+# --no-compile: most of what is installed is never imported
 "$folder/bin/python" -m pip install --no-input --no-compile --progress-bar off "$@"
 echo "$fingerprint" >"$folder/.installed"

@@ -1,4 +1,4 @@
-"""The providers on loopback, as their documents describe them, including the awkward parts.
+"""A local server that acts as the providers' documents say, including the awkward parts.
 
     with Sandbox(clock="2026-06-01T00:00:00Z") as box:
         box.salesloft.generate(count=1000)

@@ -1,4 +1,4 @@
-"""`python -m sandbox`: the providers on loopback, until Ctrl-C.
+"""`python -m sandbox`: serve the simulated providers locally until Ctrl-C.
 
 Starts without data, and prints its URLs as one line of JSON when it is ready. With `--folder`, as
 in `make sandbox`, it starts with sample data, writes a configuration for each provider into the
@@ -22,7 +22,7 @@ CATALOGS = Path(__file__).parent.parent / "integration_tests"
 
 SHOWN = "salesloft"
 
-# What is in braces is replaced. The README shows these commands too.
+# Names in braces are replaced. The README shows these commands too.
 COMMANDS = """\
 {program} check --config {folder}/config.json
 
@@ -49,9 +49,9 @@ For another provider, replace {shown} with {others}."""
 
 
 def prepare(box: Sandbox, folder: Path) -> str:
-    """Fill every account and write what its commands need: `<provider>/config.json` and so on.
+    """Fill every account and write the files its commands need, such as `<provider>/config.json`.
 
-    Returns what to print. The commands work in the checkout.
+    Returns the text to print. Its commands work from the checkout.
     """
     for name, account in box.state()["providers"].items():
         box.act_on_account(name, "fill")
@@ -79,8 +79,8 @@ def prepare(box: Sandbox, folder: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0: any free one")
-    parser.add_argument("--clock", default="real", help='"real", or where a fixed clock starts')
+    parser.add_argument("--port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--clock", default="real", help='"real", or the start of a fixed clock')
     parser.add_argument(
         "--folder", type=Path, help="start with data, and write configurations here"
     )
@@ -99,7 +99,7 @@ def main() -> None:
     try:
         print(prepare(box, arguments.folder) if arguments.folder else json.dumps(box.state()))
         sys.stdout.flush()
-        while not done.wait(timeout=3600):  # a wait without end would not see signals on Windows
+        while not done.wait(timeout=3600):  # on Windows, signals do not end an endless wait
             pass
     finally:
         box.stop()

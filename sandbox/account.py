@@ -1,7 +1,7 @@
 """What tests, benchmarks and the demo know about a provider: its account in the sandbox.
 
 To add a provider, write its side (`sandbox/<name>.py`) and its account
-(`sandbox/accounts/<name>.py`). Everything that runs for each provider then includes it.
+(`sandbox/accounts/<name>.py`). Everything that runs per provider then includes it.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ Rows = Mapping[str, Row]
 
 
 class Copy(Protocol):
-    """A stream's table at a destination, its rows by key."""
+    """A stream's table at a destination. `rows` are by key."""
 
     stream: str
     rows: dict[str, Row]
 
 
 class Account(ABC):
-    """One account of a provider. Rows are told apart by their primary key as text, its parts joined
-    by `|`. What an account says of its provider:
+    """One account of a provider. A row is identified by its primary key as text, with its parts
+    joined by `|`. The class attributes describe the provider:
 
     name, title     in a configuration, and as people write it
     side_type       the provider's side of the sandbox
-    auth_type       of a key that does not expire; None: the key stands in `provider` itself
+    auth_type       of a key that does not expire; None: the key is in `provider` itself
     key_field       the option that holds this key
-    key_words       what a message must say when the key is not accepted
-    access_words    what it must say when the key may not read meetings
-    has_oauth       whether one can sign in with OAuth as well
-    token_uses      so many requests after which a token can end: less than a sync of `fill` makes
-    streams         those that hold all meetings, the one that the demo shows first
-    slow_streams    those of them that take a request for each row
+    key_words       what the message must contain when the key is not accepted
+    access_words    what it must contain when the key may not read meetings
+    has_oauth       whether users can also sign in with OAuth
+    token_uses      how many requests a token may last: fewer than a sync of `fill` makes
+    streams         the streams with all meetings; the demo shows the first
+    slow_streams    those of `streams` that take one request per row
     other_lists     the streams that are read without `list_path`
-    list_path       the path, below the sandbox's, of the list that a first sync reads
-    kinds           by stream, expressions that tell the kinds of requests of a later sync apart
-    short_pages     pages that are seen to lack rows
-    endless_pages   ways in which the pages can go on for ever
+    list_path       the path of the list that a first sync reads, below the sandbox's URL
+    kinds           by stream, a regular expression for each kind of request of a later sync
+    short_pages     pages whose missing rows are noticed
+    endless_pages   ways in which pages can go on forever
     columns         the names of fields
-    statuses        which statuses depend on the time
+    statuses        the statuses that depend on the time
     shown           the columns that the demo shows
-    quick           options of the side for tests: short intervals of limits, small pages
-    days            from when to when random meetings start, in days from now
-    limit           the documented rate limit: so many requests or points, in so many seconds
-    enforced        options of the side that enforce it as the provider does
-    most_cpu        the CPU time that a row may take, in times of what a plain loop takes for it
+    quick           options of the side for tests: short limit intervals, small pages
+    days            the range in which random meetings start, in days from now
+    limit           the documented rate limit: how many requests or points, in how many seconds
+    enforced        options of the side that enforce this limit as the provider does
+    most_cpu        the most CPU time a row may take, as a multiple of a plain loop's
     """
 
     name: ClassVar[str]
@@ -97,7 +97,7 @@ class Account(ABC):
 
     @classmethod
     def with_rows(cls, box: Sandbox, count: int, seed: int = 1) -> Self:
-        """An account for a test, with about so many random rows in the main table."""
+        """An account for a test, with about `count` random rows in the main table."""
         account = cls(box, seed)
         account.make_quick()
         account.generate(count)
@@ -114,9 +114,9 @@ class Account(ABC):
     # ------------------------------------------------------------------ configuration
 
     def config(self, oauth: bool = False) -> Row:
-        """A configuration of every stream, with a key; or with the refresh token that is good now.
+        """A configuration for every stream, with a key or with the current refresh token.
 
-        The latter can be used once.
+        The refresh token can be used once.
         """
         provider = {"name": self.name, "base_url": self.side.base_url, **self.options()}
         if oauth:
@@ -134,11 +134,11 @@ class Account(ABC):
         return {"provider": provider}
 
     def options(self) -> Row:
-        """What `provider` needs beside its name, its URLs and credentials."""
+        """What `provider` needs besides its name, URLs and credentials."""
         return {}
 
     def take_key(self) -> None:
-        """Accept no key any more, until `give_key_back`."""
+        """Accept no key until `give_key_back`."""
         self._keys = self.side.keys
         self.side.keys = type(self._keys)()
 
@@ -147,10 +147,10 @@ class Account(ABC):
 
     @abstractmethod
     def take_access(self) -> None:
-        """Take from every key the right to read meetings."""
+        """Take away every key's right to read meetings."""
 
     def described(self) -> Row:
-        """For people and the demo: what to configure, what to look at, what there is."""
+        """For people and the demo: what to configure, what to look at, and the sizes."""
         return {
             "title": self.title,
             "base_url": self.side.base_url,
@@ -164,23 +164,23 @@ class Account(ABC):
 
     @abstractmethod
     def generate(self, count: int) -> None:
-        """Add about so many random rows to the table of the main stream."""
+        """Add about `count` random rows to the main stream's table."""
 
     @abstractmethod
     def fill(self) -> None:
-        """Add a small sample with rows of every stream, the same each time."""
+        """Add a small sample with rows of every stream. It is the same each time."""
 
     def hold(self, count: int) -> None:
-        """Serve so many rows of the main stream that take next to no memory."""
+        """Serve `count` rows of the main stream, using almost no memory."""
         self.generate(count)
 
     def make_quick(self) -> None:
-        """Shorten what only takes a test's time."""
+        """Shorten what would only slow tests down."""
         self.side.configure(**self.quick)
 
     @abstractmethod
     def keys(self) -> list[str]:
-        """Of all meetings, in the order in which they were made."""
+        """The keys of all meetings, in the order they were made."""
 
     @abstractmethod
     def insert(self, start: datetime, **fields: Any) -> str:
@@ -199,7 +199,7 @@ class Account(ABC):
         self.side.delete(*self.place(key))
 
     def place(self, key: str) -> tuple[Any, ...]:
-        """What the side's writes take for a key."""
+        """The arguments that identify a key's row in the side's writes."""
         return (key,)
 
     def change(self) -> None:
@@ -223,10 +223,10 @@ class Account(ABC):
 
     @abstractmethod
     def demo_changes(self) -> list[Change]:
-        """A write of every kind that people make, to meetings that it fits; one adds a meeting."""
+        """One write of every kind that people make, to suitable meetings. One adds a meeting."""
 
     def change_for_demo(self) -> list[Row]:
-        """Make the changes of the demo; return the words and the key of each."""
+        """Make the demo's changes. Returns the words and the key of each."""
         changes = self.demo_changes()
         for change in changes:
             change.make()
@@ -237,15 +237,15 @@ class Account(ABC):
     @property
     @abstractmethod
     def tables(self) -> dict[str, Callable[[], Rows]]:
-        """By stream, all of them, what lists the rows that its table should hold now."""
+        """For every stream, the function that lists the rows its table should hold now."""
 
     def truth(self, stream: str | None = None) -> dict[str, Row]:
-        """By key, the rows that the table of a stream (the main one) should hold now."""
+        """The rows that a stream's table should hold now, by key. Default: the main stream."""
         rows = self.tables[stream or self.streams[0]]()
         return {key: without_nulls(row) for key, row in rows.items()}
 
     def comparable(self, stream: str, rows: Rows) -> Rows:
-        """Rows of a table as the truth has them."""
+        """A table's rows in the form of the truth."""
         return rows
 
     def unseen(self, stream: str) -> set[str]:
@@ -253,7 +253,7 @@ class Account(ABC):
         return self._gone
 
     def differences(self, copy: Copy) -> dict[str, list[str]]:
-        """Keys of the rows that are missing, stale, or in the table and not at the provider."""
+        """Keys of rows that are missing, stale, or in the table but not at the provider."""
         truth = self.truth(copy.stream)
         table = self.comparable(copy.stream, copy.rows)
         rows = {key: without_nulls(row) for key, row in table.items()}
@@ -264,22 +264,22 @@ class Account(ABC):
         }
 
     def served(self, row: Row, key: str) -> bool:
-        """Whether a row of the API's answers is the one with that key."""
+        """Whether a row from the API is the one with this key."""
         return str(row.get("id")) == key
 
     def typed(self, record: Row) -> Any:
-        """What a record has where people type."""
+        """A record's value in the field that people type into."""
         return record.get(self.columns.typed)
 
     # ------------------------------------------------------------------ requests
 
     @property
     def path(self) -> str:
-        """An expression for the requests to this provider, but for tokens."""
+        """A regular expression for requests to this provider, except those for tokens."""
         return rf"^/{self.name}/(?!oauth2?/token)"
 
     def aim_of_first_sync(self, rows: int, slices: int) -> str:
-        """How many requests a first sync should take at most, if there is an aim."""
+        """The most requests that a first sync should take, or nothing without an aim."""
         return ""
 
     def aim_of_later_sync(self, changes: int) -> str:
@@ -289,21 +289,21 @@ class Account(ABC):
 
     @abstractmethod
     def add_awkward(self) -> None:
-        """Add to `fill` what a model of meetings could get wrong."""
+        """Add cases to `fill` that a model of meetings could get wrong."""
 
     @abstractmethod
     def change_awkward(self) -> None:
-        """Change that, as people do."""
+        """Change those cases, as people do."""
 
     @abstractmethod
     def unified(self) -> Iterator[Meeting]:
-        """What the models should say of each meeting."""
+        """What the models should say about each meeting."""
 
     def tombstones(self) -> set[str]:
-        """Keys of the meetings of which the models should say only that they are deleted."""
+        """Keys of the meetings that the models should only show as deleted."""
         return set()
 
 
 def without_nulls(row: Row) -> Row:
-    """The connector leaves nulls out of records, but for those inside of other values."""
+    """The connector leaves nulls out of records, except inside other values."""
     return {name: value for name, value in row.items() if value is not None}

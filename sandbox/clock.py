@@ -1,4 +1,4 @@
-"""The sandbox's own clock: the providers use it for every stamp, expiry and limit."""
+"""The sandbox's own clock. The providers use it for every timestamp, expiry and limit."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _ISO = re.compile(
 
 
 def parse_time(text: str) -> datetime:
-    """An ISO 8601 date or date-time as UTC; without an offset it is UTC. ValueError if malformed.
+    """An ISO 8601 date or date-time in UTC. Without an offset, it is UTC. ValueError if malformed.
 
-    (`datetime.fromisoformat` of Python 3.10 knows neither `Z` nor three-digit fractions.)
+    (In Python 3.10, `datetime.fromisoformat` accepts neither `Z` nor fractions of any length.)
     """
     match = _ISO.fullmatch(text)
     if match is None:
@@ -48,7 +48,7 @@ def to_micros(moment: datetime) -> int:
 def iso_micros(micros: int) -> str:
     """Microseconds since 1970 as `2021-09-17T07:15:00.000000Z`.
 
-    Half of the work of a page is this; so the hours are kept.
+    This is half the work of making a page, so the text of each hour is cached.
     """
     hour, rest = divmod(micros, 3_600_000_000)
     seconds, fraction = divmod(rest, 1_000_000)
@@ -61,9 +61,9 @@ def _hour(hours: int) -> str:
 
 
 class Clock:
-    """Either fixed (moves only by `advance`, `set` and a tick a write) or real time plus an offset.
+    """Either fixed (moved only by `advance`, `set` and one tick per write) or real with an offset.
 
-    `Clock("2026-06-01T00:00:00Z")` is fixed, `Clock("real")` follows the machine's clock.
+    `Clock("2026-06-01T00:00:00Z")` is fixed. `Clock("real")` follows the machine's clock.
     """
 
     def __init__(self, start: str = "real") -> None:
@@ -78,13 +78,13 @@ class Clock:
         return to_micros(self.now())
 
     def tick(self) -> datetime:
-        """The moment of a write: later than that of the write before it."""
+        """The time of a write, later than that of the write before it."""
         if not self.real:
             self._fixed += TICK
         return self.now()
 
     def advance(self, **amount: float) -> datetime:
-        """`advance(days=1, hours=2, seconds=3.5)`: whatever `timedelta` takes."""
+        """Move the clock forward by the arguments of a `timedelta`: `advance(days=1, hours=2)`."""
         return self.set(self.now() + timedelta(**amount))
 
     def set(self, moment: str | datetime) -> datetime:

@@ -100,7 +100,7 @@ def _invalid(field: str, message: str) -> _Refused:
 
 
 class Meetings(Mapping[str, Row]):
-    """id -> row as served. A generated row is made when asked for; a written one is kept."""
+    """id -> row as served. A generated row is made on request; a written one is kept."""
 
     def __init__(self, table: Table, side: CloseSide) -> None:
         self._table = table
@@ -141,29 +141,29 @@ class CloseSide(Side):
 
     date_created_means      "start": the scheduled start, moved by a reschedule and possibly in the
                             future [R, older page; O]; "created": when Close made the row [R, newer]
-    date_filters            False: `date_created__*` are ignored in silence [O]
+    date_filters            False: `date_created__*` are silently ignored [O]
     list_order              "newest" or "oldest" by date_created, or "shuffled" on every request
                             ([R] documents none; [O] newest)
-    max_skip                the greatest `_skip` ([T] there is one, its value is not published)
-    skip_message            "old" or "new": the text of that 400 [O]
+    max_skip                the largest `_skip` ([T] there is one, but its value is not published)
+    skip_message            "old" or "new": the text of the 400 for a larger one [O]
     transcripts_on_list     the list serves `transcripts` when `_fields` names them [A]
     events_forbidden        `/event/` answers 403
-    event_delay             seconds it may take an event to show, which also disorders them
+    event_delay             the most seconds an event takes to appear, which also disorders them
                             ([R] up to five minutes)
-    consolidate             seconds in which an update is written into the event before it [R]
-    event_data              "full", "some" or "missing": which events carry their data ([R] some
-                            fields show for an hour only)
+    consolidate             seconds within which an update is merged into the event before it [R]
+    event_data              "full", "some" or "missing": which events have their data ([R] some
+                            fields are shown for only an hour)
     cursor_keeps_bounds     a `_cursor` remembers the bounds of date_updated ([R] "supply any other
-                            filters (except for date_updated)"); else it leads on to older events
-    status_events           "only": a start, end or cancel has just an event of its own kind;
-                            "both": an `updated` one too [A]
+                            filters (except for date_updated)"); if not, it leads to older events
+    status_events           "only": a start, end or cancel has only an event of its own kind;
+                            "both": also an `updated` one [A]
     status_follows_clock    meetings start and end as the clock passes their times
-    clock_offset            seconds by which the clock that stamps rows and events is ahead of that
-                            of the `Date` header [A]
-    rate_limit              requests a `rate_window` seconds (real ones), for each key and endpoint;
+    clock_offset            seconds by which the times of rows and events are ahead of the `Date`
+                            header [A]
+    rate_limit              requests per `rate_window` (real seconds), for each key and endpoint;
                             None: not enforced
-    throttle                so many of the next requests are answered 429 [T: unpredictably]
-    rate_reset              seconds such a 429 asks to wait
+    throttle                how many of the next requests get a 429 [T: unpredictably]
+    rate_reset              how many seconds such a 429 asks to wait
     rate_body               "string", "object" or "absent": `error` of a 429 [O]
     rate_header             send `RateLimit` and `retry-after`
     rate_separator          "," or ";" between the parts of `RateLimit` [O]
@@ -268,7 +268,7 @@ class CloseSide(Side):
         self, count: int = 1000, seed: int = 1, years: float = 3, events: bool = True
     ) -> int:
         """Add meetings that Close made in the `years` before now, and the events of their last 30
-        days. The same seed: the same ones."""
+        days. The same seed gives the same ones."""
         with self.lock:
             now = self._now()
             stamps = make_stamps(count, seed, years, now)
@@ -294,7 +294,7 @@ class CloseSide(Side):
             self._event(action, row, moment=moment, data=None, delay=0)
 
     def insert(self, *, emit_event: bool = True, **fields: Any) -> str:
-        """`starts_at` (in a week) and `duration` (1800) make the times that are not given."""
+        """Times not given follow from `starts_at` (in a week) and `duration` (1800 seconds)."""
         with self.lock:
             now = self._tick()
             start = now + 7 * DAY
@@ -319,7 +319,7 @@ class CloseSide(Side):
     def edit(
         self, id: str, *, emit_event: bool = True, action: str = "updated", **fields: Any
     ) -> None:
-        """Change fields; `date_updated` is now, unless it is among them."""
+        """Change fields. `date_updated` is now, unless it is one of them."""
         with self.lock:
             number = self.meetings.number(id)
             row = self.meetings.row(number)
@@ -350,11 +350,11 @@ class CloseSide(Side):
         self.edit(id, action="completed", status="completed")
 
     def cancel(self, id: str) -> None:
-        """[R] A cancelled meeting stays a row, with another status."""
+        """[R] A cancelled meeting is still a row, with another status."""
         self.edit(id, action="canceled", status="canceled")
 
     def delete(self, id: str, emit_event: bool = True) -> None:
-        """[R] The row is gone from everywhere; only the log still tells."""
+        """[R] The row is gone everywhere. Only the log still shows it."""
         with self.lock:
             number = self.meetings.number(id)
             row = self.meetings.row(number)
@@ -367,7 +367,7 @@ class CloseSide(Side):
                 self._event("deleted", row, data={}, previous=row)
 
     def delete_lead(self, lead_id: str) -> int:
-        """[R] With a lead its activities are deleted, each with an event of its own."""
+        """[R] A lead's activities are deleted with it, each with an event of its own."""
         with self.lock:
             ids = [id for id, row in self.meetings.items() if row["lead_id"] == lead_id]
             for id in ids:
@@ -387,8 +387,8 @@ class CloseSide(Side):
             return len(ids)
 
     def add_transcript(self, id: str, emit_event: bool = False, text: str = "What's up?") -> None:
-        """The notetaker is done: transcript and summary are there. [A] Nothing need say so: neither
-        an event nor `date_updated`."""
+        """The notetaker is done: transcript and summary are there. [A] Possibly nothing shows
+        that: neither an event nor `date_updated`."""
         with self.lock:
             number = self.meetings.number(id)
             row = self.meetings.row(number)
@@ -404,7 +404,7 @@ class CloseSide(Side):
                 self._write(number, row, fields)
 
     def add_events(self, count: int = 1, object_type: str = "activity.note") -> None:
-        """Events of other objects, of which the log is full."""
+        """Add events of other objects. A real log is full of them."""
         with self.lock:
             for _ in range(count):
                 moment = self._tick()
@@ -416,14 +416,14 @@ class CloseSide(Side):
             return str(self.outcomes[-1]["id"])
 
     def delete_outcome(self, id: str) -> None:
-        """[R] Meetings go on naming it."""
+        """[R] Meetings still name it."""
         with self.lock:
             self.outcomes.remove(next(row for row in self.outcomes if row["id"] == id))
 
     def _write(self, number: int, row: Row, fields: dict[str, Any]) -> None:
-        """`date_created` among the fields is when Close made the row."""
+        """A `date_created` in the fields is when Close made the row."""
         if "id" in fields:
-            raise ValueError("ids are the server's")
+            raise ValueError("the server assigns ids")
         stamps = {"created": self._table.column("created")[number]}
         if stamps["created"] == NULL or "date_created" in fields:
             stamps["created"] = to_micros(parse_time({**row, **fields}["date_created"]))
@@ -502,7 +502,7 @@ class CloseSide(Side):
             return {id: transcripts for id, transcripts in found.items() if transcripts}
 
     def set_transcripts(self, id: str, transcripts: list[Row | None]) -> None:
-        """Give a meeting these transcripts; nothing else of it changes, and nothing tells."""
+        """Give a meeting these transcripts. Nothing else changes, and nothing shows it."""
         with self.lock:
             self._transcripts[id] = transcripts
 
@@ -523,7 +523,7 @@ class CloseSide(Side):
     def answer(self, call: Call) -> Reply:
         self._pass_time()
         try:
-            # [T] the address of a request is limited; the sandbox's own host does not count
+            # [T] the length of a URL is limited; the sandbox's own host does not count
             query = call.query or urlencode(call.params)
             if len(f"{HOST}{call.path}?{query}") > MAX_URL:
                 raise _Refused(414, b"<html><h1>414 Request-URI Too Large</h1></html>")
@@ -593,7 +593,7 @@ class CloseSide(Side):
         raise _Refused(401, {"error": "The authentication credentials are not valid."})  # [A]
 
     def _spend(self, call: Call, key: str) -> dict[str, str]:
-        """[T] Counted for each key and each endpoint; the headers of the reply."""
+        """[T] Count a request for its key and endpoint. Returns the headers of the reply."""
         endpoint = re.sub(r"/(acti_|ev_)[^/]+/", "/{id}/", call.path)
         window = int(time.time() // self.rate_window)
         held, spent = self._spent.get(f"{key} {endpoint}", (window, 0))
@@ -624,7 +624,7 @@ class CloseSide(Side):
         raise refusal
 
     def _token(self, call: Call) -> Reply:
-        """[T] Answers with a new refresh token; the old one is to be discarded."""
+        """[T] Answers with a new refresh token. The old one must be discarded."""
         try:
             pair = self.oauth.grant(call.form())
         except OAuthError as error:
@@ -652,7 +652,7 @@ class CloseSide(Side):
             numbers = (number_of(id) for id in ids)
             among = {number for number in numbers if number is not None}
         keep = self._filters(call)
-        # [R] there is no filter on date_updated; like any unknown name it is ignored in silence [A]
+        # [R] there is no filter on date_updated; like any unknown name, it is silently ignored [A]
         bounds = {}
         if self.date_filters and (bound := _bounds(call, "date_created", SECOND)):
             bounds[self.created_column] = bound
@@ -738,7 +738,7 @@ class CloseSide(Side):
         return keep
 
     def _selected(self, row: Row, fields: set[str] | None) -> Row:
-        """[R] `_fields` is all that is served; `transcripts` have to be named."""
+        """[R] Only the `_fields` are served, if given. `transcripts` must be named."""
         if fields is None:
             return row
         found = {name: value for name, value in row.items() if name in fields}
@@ -816,7 +816,7 @@ def _outcome(number: int, name: str, now: int) -> Row:
 
 
 def _overridden(call: Call) -> Call:
-    """[T] A request too long for an address: a POST whose `_params` are those of a GET."""
+    """[T] A request too long for a URL is a POST whose `_params` are those of a GET."""
     if call.method != "POST" or call.headers.get("x-http-method-override", "").upper() != "GET":
         return call
     try:
@@ -862,7 +862,7 @@ def _bounds(call: Call, field: str, precision: int) -> tuple[int, int] | None:
 
 
 def _moment(call: Call, name: str) -> int | None:
-    """[T] A time without an offset is in the zone of `x-tz-offset` (hours), or else UTC."""
+    """[T] A time without an offset is in the zone of `x-tz-offset` (hours). Default: UTC."""
     value = _one(call, name)
     if not value:
         return None

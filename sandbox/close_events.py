@@ -19,7 +19,7 @@ Position = tuple[int, int]  # date_updated in microseconds, number of the versio
 
 @dataclass(eq=False)
 class Version:
-    """An event as of one of its `date_updated`s, shown from `visible` on."""
+    """An event as it was at one `date_updated`, shown from `visible` on."""
 
     date_updated: int
     number: int
@@ -34,7 +34,7 @@ class Version:
         return self.date_updated, self.number
 
     def shown(self, now: int) -> bool:
-        """Whether this version is what the log holds of its event now."""
+        """Whether the log now shows this version of its event."""
         if self.visible > now:
             return False
         newer = self.event.versions[self.event.versions.index(self) + 1 :]
@@ -55,7 +55,7 @@ class Event:
     versions: list[Version] = field(default_factory=list)
 
     def as_row(self, version: Version, with_data: bool) -> Row:
-        """Observed: the times of events have no offset, unlike those of everything else."""
+        """Observed: the times of events have no offset, unlike all other times."""
         row: dict[str, Any] = {
             "id": self.id,
             "action": self.action,
@@ -101,8 +101,8 @@ class EventLog:
         delay: float = 0,
         consolidate: float = 0,
     ) -> Event:
-        """`delay`: seconds it may take to show. `consolidate`: seconds in which an update is
-        written into the event of the update before it, whose id and `date_created` stay."""
+        """`delay`: the most seconds it takes to appear. `consolidate`: seconds within which an
+        update is merged into the last update's event, which keeps its id and `date_created`."""
         self._numbers += 1
         number = self._numbers
         event = self._last.get(object_id)
@@ -142,7 +142,7 @@ class EventLog:
         limit: int,
         now: int,
     ) -> tuple[list[Version], Position | None]:
-        """Newest first, `low <= date_updated < high`; and the position the next page is before."""
+        """Versions with `low <= date_updated < high`, newest first, and the next page's bound."""
         stop = (high, 0) if before is None else min(before, (high, 0))
         index = bisect_left(self._versions, stop, key=lambda version: version.position)
         found: list[Version] = []

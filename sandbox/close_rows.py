@@ -1,4 +1,4 @@
-"""Close meetings from a seed: timestamps are made at once, contents on request.
+"""Close meetings made from a seed: timestamps at once, contents on request.
 
 The shape is that of the vendor's OpenAPI and sample
 (https://developer.close.com/api/resources/activities/meetings) and of recorded answers.
@@ -60,7 +60,7 @@ _LINKS = ("ZOOM", "GOOGLE_MEET", "MICROSOFT_TEAMS", "WEBEX")
 
 @dataclass(frozen=True)
 class Stamps:
-    """Timestamp columns in microseconds; ordered by `created`, the moment Close made the row."""
+    """Timestamp columns in microseconds, in the order of `created`, when Close made the row."""
 
     starts_at: array[int]
     created: array[int]
@@ -104,10 +104,10 @@ def number_of(id: object) -> int | None:
 
 
 def make_row(number: int, seed: int, start: int, created: int, updated: int, now: int) -> Row:
-    """The meeting as the API shows it, but for `date_created`.
+    """The meeting as the API shows it, except for `date_created`.
 
-    `now` is when it was generated: it says what is over and what is old. To be read or copied, not
-    changed: rows of like content share their nested objects.
+    `now` is when it was generated. It decides what is over and what is old. Read or copy the row,
+    but do not change it: rows with the same contents share nested objects.
     """
     h = mix(number, seed)
     row = _content(h % _CONTENTS).copy()

@@ -46,7 +46,7 @@ Key = tuple[int, str, str]
 
 @dataclass
 class Participant:
-    """One row. Times are epoch seconds, as the filters are."""
+    """One row. Times are epoch seconds, as in the filters."""
 
     event_id: int
     meeting_id: str
@@ -68,20 +68,20 @@ class ExpoPlatformSide(Side):
     shape             one of SHAPES: where the rows are
     key_style         one of KEY_STYLES: `Meeting ID`, `meeting_id` or `meetingId`
     stamp_style       one of STAMP_STYLES; "plain" is `YYYY-MM-DD HH:MM:SS` without a zone, "apart"
-                      a date and a time in two columns; "unreadable" is no time at all
+                      a date and a time in two columns; "unreadable" is not a time
     columns           one of COLUMNS; "report" adds those of the product's report of meetings, so
                       that a row has about one kilobyte
     totals            one of TOTALS: which counter the answer has, if any ("bare" never has one)
-    zone_hours        the offset that "plain" and "apart" are written in
-    inclusive         whether a row at the very bound of `..._from` is listed
-    repeat_last_page  a page beyond the end is the last one again, not an empty one
-    page_cap          the largest page that is served, whatever is asked for
-    stamp_lag         seconds by which stamps lag behind the Date header
-    hidden_status     how an event that the key may not see is answered: 403 or 404
-    claim             from the rows of a page, their total and the number of pages, the two totals
-                      that the answer claims
-    list_rows         what lists the rows for the parameters of a request, an order and a column; to
-                      be replaced by what makes them when they are asked for
+    zone_hours        the UTC offset of "plain" and "apart"
+    inclusive         whether a row exactly at the bound of a filter is listed
+    repeat_last_page  a page past the end is the last one again, not an empty one
+    page_cap          the largest page that is served, whatever is requested
+    stamp_lag         seconds by which timestamps are behind the Date header
+    hidden_status     the status for an event that the key may not see: 403 or 404
+    claim             the function that returns the two totals an answer claims, from the rows of a
+                      page, their total and the number of pages
+    list_rows         the function that lists the rows for a request's parameters, an order and a
+                      column; replace it to make rows on request
     keys              API key -> the events it sees; an empty set: all [D: one key per event]
     switched_off      keys that were switched off after the show: 401 [D]
     """
@@ -144,7 +144,7 @@ class ExpoPlatformSide(Side):
                 starts = now + chance.randrange(-10 * DAY, 30 * DAY) // 900 * 900
                 accounts = chance.sample(range(1000, 1000 + max(10, meetings // 3)), 3)
                 starts = max(starts, created + 900)
-                held = "Completed" if modified >= starts else "Confirmed"  # [A] that it is marked
+                held = "Completed" if modified >= starts else "Confirmed"  # [A] someone marks it
                 for position in range(3 if chance.random() < 0.1 else 2):
                     # The two sides of one meeting see different statuses.
                     status = chance.choice(["Confirmed", ("Pending", "Incoming")[position > 0]])
@@ -190,7 +190,7 @@ class ExpoPlatformSide(Side):
     def edit(
         self, event_id: int, meeting_id: str, account_id: str | int | None = None, **fields: Any
     ) -> None:
-        """Change rows of a meeting, of one participant or of all; they are modified now."""
+        """Change a meeting's rows, for one participant or all. They are modified now."""
         with self.lock:
             rows = self._of(event_id, meeting_id, account_id)
             now = self._write_time()
@@ -201,7 +201,7 @@ class ExpoPlatformSide(Side):
                 self._put(replace(changed, fields={**row.fields, **others}))
 
     def reschedule(self, event_id: int, meeting_id: str, starts: int | None = None) -> None:
-        """[A] Who had completed the meeting has it confirmed again, if it is still to begin."""
+        """[A] A completed row is confirmed again if the meeting has yet to begin."""
         with self.lock:
             starts = starts or self._of(event_id, meeting_id, None)[0].starts + 3600
             self.edit(event_id, meeting_id, starts=starts)
@@ -210,13 +210,13 @@ class ExpoPlatformSide(Side):
                     self._put(replace(row, status="Confirmed"))
 
     def cancel(self, event_id: int, meeting_id: str, account_id: str | int | None = None) -> None:
-        """One participant can cancel while the meeting goes on [A]."""
+        """One participant can cancel without ending the meeting for the others [A]."""
         self.edit(event_id, meeting_id, account_id, status="Cancelled")
 
     def delete_participant(
         self, event_id: int, meeting_id: str, account_id: str | int | None = None
     ) -> None:
-        """The row is gone from the export; there is no tombstone [A]."""
+        """Remove the row from the export. There is no tombstone [A]."""
         with self.lock:
             for row in self._of(event_id, meeting_id, account_id):
                 del self.rows[row.key]
@@ -251,7 +251,7 @@ class ExpoPlatformSide(Side):
         return int(self.clock.tick().timestamp()) - self.stamp_lag
 
     def truth(self) -> dict[str, Row]:
-        """Normalised rows by `event|meeting|account`, without `raw`."""
+        """Normalized rows by `event|meeting|account`, without `raw`."""
         with self.lock:
             return {
                 "|".join(map(str, key)): self._normalised(row) for key, row in self.rows.items()
@@ -308,7 +308,7 @@ class ExpoPlatformSide(Side):
         return Reply(self._enveloped(rows, *self.claim(rows, len(found), pages)))
 
     def _select(self, asked: Mapping[str, int], order: str, order_by: str) -> list[Participant]:
-        """[D] which filters there are; [A] that they are ANDed, and what `inclusive` says."""
+        """[D] for the filters. [A] for ANDing them, and for `inclusive`."""
         known = (asked["event_id"], order_by, order == "DESC")
         if known not in self._sorted:
             rows = [row for row in self.rows.values() if row.event_id == asked["event_id"]]

@@ -1,4 +1,4 @@
-"""ExpoPlatform rows that are made on request, so that a million take no memory."""
+"""ExpoPlatform rows that are made on request, so a million rows take no memory."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sandbox.expoplatform import Participant
 
 
 class ManyParticipants(Sequence[Participant]):
-    """One participant of each of so many meetings, in the order of accounts. `now`: epoch seconds.
+    """One participant for each of `meetings` meetings, by account. `now`: epoch seconds.
 
-    A function that returns it is for `ExpoPlatformSide.list_rows`.
+    Set `ExpoPlatformSide.list_rows` to a function that returns it.
     """
 
     def __init__(self, event: int, meetings: int, now: int) -> None:

@@ -1,4 +1,4 @@
-"""The facts of a provider that tests get from its account, in one form for all providers."""
+"""The facts about a provider that tests get from its account, in one form for all providers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sandbox.side import Row
 
 @dataclass(frozen=True)
 class Change:
-    """One write of the demo, not made yet. `words` say it to people.
+    """One write of the demo, not made yet. `words` describe it to people.
 
-    `key`: of the row that it changes; None if it makes one.
+    `key`: that of the row it changes, or None if it adds one.
     """
 
     words: str
@@ -25,8 +25,8 @@ class Change:
 class Columns:
     """The names of a meeting's fields in the truth.
 
-    `edited`: what a random edit writes to. `typed`: where the API takes whatever people type.
-    `stamps`: in the API's answers, the times that the connector goes by.
+    `edited`: the field that a random edit changes. `typed`: a field that holds whatever people
+    type. `stamps`: the times in the API's answers that the connector relies on.
     """
 
     start: str
@@ -40,12 +40,12 @@ class Columns:
 
 @dataclass(frozen=True)
 class Statuses:
-    """Which statuses depend on the time of a meeting. `of` takes a row of the truth.
+    """The statuses that depend on a meeting's time. `of` returns the status of a row of the truth.
 
-    `ahead`: what a meeting can be only before it begins. `begun`: what it can be only after that.
-    `marked`: those of the latter that somebody enters, which changes the row.
-    `moved`: what `insert` takes beside a start in the past, and the status of that meeting once it
-    has been moved into the future.
+    `ahead`: those that a meeting can have only before it begins. `begun`: only after that.
+    `marked`: those of `begun` that someone enters, which changes the row.
+    `moved`: fields for `insert` besides a start in the past, and the status of that meeting once
+    it has been moved to the future.
     """
 
     of: Callable[[Row], Any]
@@ -57,9 +57,9 @@ class Statuses:
 
 @dataclass(frozen=True)
 class ShortPage:
-    """A page whose missing rows show, because the answer or the request says how many there are.
+    """A page whose missing rows are noticed, because the answer or request says how many there are.
 
-    `request`: an expression for such pages. `later`: a later sync asks for them, not a first one.
+    `request`: a regular expression for such pages. `later`: only a later sync requests them.
     """
 
     request: str
@@ -69,8 +69,8 @@ class ShortPage:
 
 @dataclass(frozen=True)
 class EndlessPages:
-    """A way in which pages can go on for ever: `spoil` alters each, and `ignored` is a parameter
-    that the provider does not go by. `later`: only a later sync need notice."""
+    """A way in which pages can go on forever. `spoil` alters each page, and `ignored` is a
+    parameter that the provider ignores. `later`: only a later sync has to notice."""
 
     spoil: Callable[[Row], None]
     ignored: str = "_cursor"

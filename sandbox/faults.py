@@ -25,7 +25,7 @@ HTML = "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body><
 
 
 class Trigger:
-    """Counts the requests that match from its registration on, and fires from the nth on."""
+    """Counts matching requests from its registration on. Fires for `times` of them from the nth."""
 
     def __init__(self, path_regex: str, nth: int, times: int = 1) -> None:
         self._pattern = re.compile(path_regex)
@@ -33,7 +33,7 @@ class Trigger:
         self._seen = 0
 
     def fires(self, path: str, query: str) -> bool:
-        """The expression is searched in the whole path, and in the path with its query."""
+        """Searches the whole path for the expression, then the path with its query."""
         if not (self._pattern.search(path) or self._pattern.search(f"{path}?{query}")):
             return False
         self._seen += 1
@@ -55,16 +55,16 @@ class Rewrite(Trigger):
 
 
 class Fault(Trigger):
-    """`drop` and `cut` are done on the wire by the server; the other kinds change the reply.
+    """The server does `drop` and `cut` on the wire. The other kinds change the reply.
 
     status      status=, headers={}, body= (JSON value, str or bytes), content_type=
-    drop        the socket is closed before a byte is sent; processed=True: but the call was done
-    cut         the whole Content-Length is declared, half of the body is sent
-    stall       seconds=: the reply is held back so long
+    drop        the socket is closed before a byte is sent; processed=True: but after the call
+    cut         the full Content-Length is declared, but only half of the body is sent
+    stall       seconds=: how long the reply is held back
     half_json   status 200 and half of the body, with the Content-Length of the half
-    html        status=200, body=: a page of some proxy
+    html        status=200, body=: a page from a proxy
     body        body=: any JSON value, status 200
-    short_page  n=1: so many rows are missing at the end of the page, metadata as if they were there
+    short_page  n=1: how many rows are missing at the page's end; the metadata still counts them
     redirect    location=, status=302
     """
 
@@ -73,7 +73,7 @@ class Fault(Trigger):
     ) -> None:
         super().__init__(path_regex, nth, times)
         if kind not in KINDS:
-            raise ValueError(f"no fault {kind!r}; there are {sorted(KINDS)}")
+            raise ValueError(f"no fault {kind!r}; choose one of {sorted(KINDS)}")
         if unknown := set(options) - KINDS[kind]:
             raise TypeError(f"the fault {kind!r} has no option {sorted(unknown)}")
         self.kind = kind

@@ -21,14 +21,14 @@ from sandbox.oauth import OAuth, OAuthError, authorize_page
 from sandbox.side import Call, Reply, Row, Side
 
 # [D] apps/calendars.json and apps/v3/calendars-v3.json each allow one value of the header.
-# They differ in `deleted`, which v3 alone lists; [A] that the answers are the same otherwise.
+# They differ in `deleted`, which only v3 lists. [A] The answers are otherwise the same.
 VERSIONS = ("2021-04-15", "v3")
 CALENDARS = "calendars.readonly"
 GROUPS = "calendars/groups.readonly"
 EVENTS = "calendars/events.readonly"
 SCOPES = (CALENDARS, GROUPS, EVENTS)
-# What an event can be: before it begins; after that, if it was updated since then, as by whoever
-# marks it; and after that without an update.
+# Statuses of an event: before it begins; after that, if it was updated since then, for example when
+# someone marked it; and after that without an update.
 AHEAD = ("confirmed",) * 8 + ("new", "new", "cancelled", "invalid")
 MARKED = ("confirmed",) * 2 + ("showed",) * 6 + ("noshow",) * 2 + ("cancelled", "invalid")
 UNMARKED = ("confirmed",) * 10 + ("cancelled", "invalid")
@@ -49,18 +49,19 @@ class _Refused(Exception):
 class HighLevelSide(Side):
     """The options are attributes; tests set them.
 
-    loose_hours         rows that start so long after the end asked for are listed too [O]
-    events_when_empty   send `events` in an empty answer; else only `traceId` [O]
-    delete_shows        a deleted event stays, with `deleted: true`; else it vanishes [O: both]
-    cap                 so many events an answer at most, in silence (None: no cap) [O, unproven]
+    loose_hours         also list rows that start up to this long after the requested end [O]
+    events_when_empty   send `events` in an empty answer; if not, only `traceId` [O]
+    delete_shows        a deleted event stays, with `deleted: true`; if not, it vanishes [O: both]
+    cap                 the most events in an answer; the rest is silently missing (None: no cap)
+                        [O, unproven]
     envelope            "appointment" [O], "event" [D] or "bare" [O]: of a single appointment
-    interval_ms         length of the interval that requests are counted in [D]
-    rate_limit          requests an interval; None: counted against 100, not enforced [D]
-    daily_limit         requests a day; None: counted against 200,000, not enforced [D]
-    rate_clock          "sandbox" or "real": whose interval it is
+    interval_ms         length of the interval in which requests are counted [D]
+    rate_limit          requests per interval; None: counted against 100, not enforced [D]
+    daily_limit         requests per day; None: counted against 200,000, not enforced [D]
+    rate_clock          "sandbox" or "real": the clock of the intervals
     keys                private integration token -> its scopes
-    list_events         what lists the events of some calendars that start between two times (epoch
-                        milliseconds); to be replaced by what makes them when they are asked for
+    list_events         the function that lists the events of some calendars that start between two
+                        times (epoch milliseconds); replace it to make events on request
     """
 
     name = "highlevel"
@@ -90,7 +91,7 @@ class HighLevelSide(Side):
         self.rate_clock = "real"
         self.location_id = "loc0SandboxLocation1"
         self.keys: dict[str, set[str]] = {"pit-sandbox": set(SCOPES)}
-        # [D] a day; [D] concurrent refreshes within 30 s get the same pair
+        # [D] a token lives for a day; [D] concurrent refreshes within 30 s get the same pair
         self.oauth = OAuth(clock, lifetime=86_399, scope=" ".join(SCOPES), grace=30)
         self.list_events: Callable[[Iterable[str], int, int], list[Row]] = self._between
         self.calendars: dict[str, Row] = {}
@@ -134,7 +135,7 @@ class HighLevelSide(Side):
             return count
 
     def add_calendar(self, **fields: Any) -> str:
-        """Another calendar; every fourth is inactive, every five share a group."""
+        """Add a calendar. Every fourth is inactive, and every five share a group."""
         with self.lock:
             number = len(self.calendars)
             group = f"grp{number // 5:017d}"
@@ -173,7 +174,7 @@ class HighLevelSide(Side):
             return str(row["id"])
 
     def insert(self, calendarId: str | None = None, **fields: Any) -> str:  # noqa: N803
-        """A new event; it starts in a week unless `startTime` is among the fields."""
+        """Add an event. It starts in a week unless `startTime` is one of the fields."""
         with self.lock:
             now = self.clock.tick()
             calendar = calendarId or next(iter(self.calendars), None) or self.add_calendar()
@@ -185,7 +186,7 @@ class HighLevelSide(Side):
             return str(fields.get("id", row["id"]))
 
     def edit(self, id: str, **fields: Any) -> None:
-        """Change fields; `dateUpdated` is now, unless it is among them."""
+        """Change fields. `dateUpdated` is now, unless it is one of them."""
         with self.lock:
             row = self.events[id]
             now = self.clock.tick()
@@ -193,9 +194,9 @@ class HighLevelSide(Side):
             self._put({**row, "dateUpdated": _like(row["dateUpdated"], now), **fields})
 
     def reschedule(self, id: str, start: str | datetime) -> None:
-        """Move an event to another start; it stays as long as it was.
+        """Move an event to another start. Its length stays the same.
 
-        [A] Whoever moves it confirms it for its new time, unless it is cancelled or invalid.
+        [A] Moving it confirms it for its new time, unless it is cancelled or invalid.
         """
         with self.lock:
             row = self.events[id]
@@ -211,7 +212,7 @@ class HighLevelSide(Side):
             )
 
     def cancel(self, id: str) -> None:
-        """A cancelled appointment stays a row [O]."""
+        """A cancelled appointment is still a row [O]."""
         with self.lock:
             self.edit(id, **{_status_name(self.events[id]): "cancelled"})
 
@@ -253,7 +254,7 @@ class HighLevelSide(Side):
         updated: datetime,
         now: datetime,
     ) -> Row:
-        """An event in one of the shapes that occur: sparse, recurring, misspelt."""
+        """An event in one of the shapes that occur: sparse, recurring, misspelled."""
         self._made += 1
         number = self._made
         offset = random.choice(_OFFSETS)
@@ -289,7 +290,7 @@ class HighLevelSide(Side):
             row["masterEventId"] = master
             row["isRecurring"] = "true" if number % 2 else True  # [D] the example is text
             row["rrule"] = "RRULE:FREQ=DAILY;INTERVAL=1;COUNT=5"
-        elif kind < 0.2:  # [O] the misspelt twin
+        elif kind < 0.2:  # [O] the misspelled twin
             row["appoinmentStatus"] = row.pop("appointmentStatus")
         elif kind < 0.25:  # [O] sparse
             for name in ("contactId", "assignedUserId", "title", "address"):
@@ -361,7 +362,7 @@ class HighLevelSide(Side):
             raise _Refused(403, "The token does not have access to this location.", "Forbidden")
 
     def _list(self, call: Call) -> Reply:
-        """[D] Start time between two epoch milliseconds; no pages, no other filter."""
+        """[D] By start time, between two epoch milliseconds. No pages, no other filter by time."""
         problems = [
             f"{name} should not be empty"
             for name in ("startTime", "endTime")
@@ -476,7 +477,7 @@ def _with_millis(moment: datetime) -> str:
 
 
 def _like(text: str | None, moment: datetime) -> str:
-    """The moment in the format that the row's own time has."""
+    """The moment in the format of the row's own time."""
     if not text or text[-3] != ":":
         return _with_millis(moment)
     sign = -1 if text[-6] == "-" else 1
@@ -484,7 +485,7 @@ def _like(text: str | None, moment: datetime) -> str:
 
 
 def _status_name(row: Row) -> str:
-    """The field that has the row's status."""
+    """The name of the field with the row's status."""
     return next((name for name in _STATUS_NAMES if row.get(name)), _STATUS_NAMES[0])
 
 

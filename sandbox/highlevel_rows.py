@@ -1,4 +1,4 @@
-"""HighLevel events that are made on request, so that a million take no memory."""
+"""HighLevel events that are made on request, so a million events take no memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _YEARS, _DAYS_AHEAD = 3, 60
 
 
 class ManyEvents:
-    """So many events in these calendars, at equal distances over the years before `now` and on.
+    """`count` events in these calendars, evenly spaced from 3 years before `now` to 60 days after.
 
-    `between` is for `HighLevelSide.list_events`.
+    Set `HighLevelSide.list_events` to `between`.
     """
 
     def __init__(self, calendars: dict[str, Row], count: int, now: datetime) -> None:

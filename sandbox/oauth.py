@@ -36,14 +36,14 @@ class OAuthError(Exception):
 
 
 class OAuth:
-    """The tokens of one authorised app.
+    """The tokens of one authorized app.
 
     lifetime            seconds an access token lives, on the sandbox clock
     rotates             a refresh answers with a new refresh token and revokes the old one
-    grace               seconds in which the old one still answers, with the same pair
-    revokes_access      a refresh also ends the access tokens issued before
-    after_uses          an access token also ends after so many requests (None: it does not)
-    denies              the user does not agree
+    grace               seconds for which the old one still works, and returns the same pair
+    revokes_access      a refresh also revokes earlier access tokens
+    after_uses          an access token also ends after this many requests (None: it does not)
+    denies              the user denies access
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class OAuth:
         return access
 
     def issue(self) -> Pair:
-        """A fresh pair, as after the user has authorised the app; older refresh tokens end."""
+        """Issue a new pair, as when the user authorizes the app. Older refresh tokens end."""
         if self.revokes_access:
             self._access.clear()
         if self.rotates:
@@ -92,7 +92,7 @@ class OAuth:
         return Pair(self._new_access(), self.refresh_token)
 
     def authorize(self, query: Mapping[str, str]) -> str:
-        """Where the browser is sent after the user has decided; OAuthError: nowhere."""
+        """The URL to send the browser to after the user's decision. OAuthError if there is none."""
         if query.get("client_id") != self.client_id or not query.get("redirect_uri"):
             raise OAuthError("invalid_client", "client_id or redirect_uri is not registered")
         answer = {"state": query["state"]} if "state" in query else {}
@@ -108,7 +108,7 @@ class OAuth:
         return f"{query['redirect_uri']}?{urlencode(answer)}"
 
     def grant(self, form: Mapping[str, str]) -> Pair:
-        """Answer a token request; OAuthError when it is refused."""
+        """Answer a token request. OAuthError if it is refused."""
         if form.get("grant_type") not in ("refresh_token", "authorization_code"):
             words = "grant_type must be refresh_token or authorization_code"
             raise OAuthError("unsupported_grant_type", words)
@@ -119,7 +119,7 @@ class OAuth:
             raise OAuthError("invalid_client", "Client authentication failed", 401)
         if form["grant_type"] == "refresh_token":
             return self._refresh(form)
-        redirect = self._codes.pop(form.get("code", ""), None)  # good once
+        redirect = self._codes.pop(form.get("code", ""), None)  # valid once
         if redirect is None or redirect != form.get("redirect_uri"):
             raise OAuthError("invalid_grant", "The code is invalid or was issued for another URL")
         return self.issue()
@@ -142,7 +142,7 @@ class OAuth:
         return pair
 
     def accepts(self, access: str) -> bool:
-        """Whether an access token is good now; counts as one use of it."""
+        """Whether an access token is valid now. Counts as one use."""
         held = self._access.get(access)
         if held is None or self.clock.now() >= held.expires or held.uses_left == 0:
             return False
@@ -151,12 +151,12 @@ class OAuth:
         return True
 
     def expire_all(self) -> None:
-        """End every access token (the refresh token stays good)."""
+        """End every access token. The refresh token stays valid."""
         self._access.clear()
 
 
 def authorize_page(oauth: OAuth, call: Call) -> Reply:
-    """The page on which a user allows access: it redirects at once."""
+    """The page on which a user allows access. It redirects at once."""
     try:
         return Reply(b"", 302, {"location": oauth.authorize(dict(call.params))}, "text/html")
     except OAuthError as error:

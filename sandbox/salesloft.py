@@ -36,7 +36,7 @@ _RANGE = re.compile(r"(start_time|created_at|updated_at)\[(gt|gte|lt|lte)\]")
 
 
 def page_cost(page: int) -> int:
-    """[C] Points of a request for that page."""
+    """[C] The points that a request for this page costs."""
     for last, cost in ((100, 1), (150, 3), (250, 8), (500, 10)):
         if page <= last:
             return cost
@@ -53,7 +53,7 @@ def _invalid(field: str, message: str) -> _Refused:
 
 
 class Meetings(Mapping[int, Row]):
-    """id -> row as served. A generated row is made when asked for; a written one is kept."""
+    """id -> row as served. A generated row is made on request; a written one is kept."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -81,16 +81,16 @@ class Meetings(Mapping[int, Row]):
 class SalesloftSide(Side):
     """The options are attributes; tests set them.
 
-    show_deleted_default    "both" or "active": what leaving out `show_deleted` means ([R] is silent
-                            on it; "active" also echoes it as an applied filter) [A]
-    updated_at_filter       honour `updated_at[...]`; as [R] has it, it is an unknown name
+    show_deleted_default    "both" or "active": the default of `show_deleted` ([R] does not say;
+                            "active" also echoes it as an applied filter) [A]
+    updated_at_filter       apply `updated_at[...]`; in [R], it is an unknown name
     omit_paging             True or page numbers: leave `metadata.paging` out [O]
-    ignore_sort             serve in order of start_time whatever is asked, and say so
-    unstable_ties           rows with equal sort keys change places from request to request ([C]
-                            documents no tiebreaker); a number gives another sequence of orders
-    cancel_updates          a cancel moves `updated_at` [A]
-    rate_limit              points a minute, None: not enforced
-    rate_clock              "sandbox" or "real": whose minutes they are
+    ignore_sort             sort by start_time whatever is requested, and echo that order
+    unstable_ties           rows with equal sort keys change places between requests ([C] documents
+                            no tiebreaker); a number gives another sequence of orders
+    cancel_updates          a cancellation changes `updated_at` [A]
+    rate_limit              points per minute; None: not enforced
+    rate_clock              "sandbox" or "real": the clock of the minutes
     keys                    API key -> its scopes
     """
 
@@ -136,7 +136,7 @@ class SalesloftSide(Side):
     # ------------------------------------------------------------------ data
 
     def generate(self, count: int = 1000, seed: int = 1, years: float = 3) -> int:
-        """Add meetings created in the `years` before now. The same seed: the same ones."""
+        """Add meetings created in the `years` before now. The same seed gives the same ones."""
         with self.lock:
             stamps = make_stamps(count, seed, years, self.clock.micros())
             ids = self._table.extend(count, vars(stamps))
@@ -144,7 +144,7 @@ class SalesloftSide(Side):
             return count
 
     def insert(self, **fields: Any) -> int:
-        """A new meeting; it starts in a week unless `start_time` is among the fields."""
+        """Add a meeting. It starts in a week unless `start_time` is one of the fields."""
         with self.lock:
             now = to_micros(self.clock.tick())
             start = _micros(fields.get("start_time", iso_micros(now + 7 * DAY)))
@@ -153,13 +153,13 @@ class SalesloftSide(Side):
             return id
 
     def edit(self, id: int, **fields: Any) -> None:
-        """Change fields; `updated_at` is now, unless it is among them."""
+        """Change fields. `updated_at` is now, unless it is one of them."""
         with self.lock:
             row = self.meetings[id]
             self._write(row, {"updated_at": iso_micros(to_micros(self.clock.tick())), **fields})
 
     def reschedule(self, id: int, start_time: str) -> None:
-        """Move a meeting; it stays as long as it was. [A] The same row, no longer a no-show."""
+        """Move a meeting. Its length stays the same. [A] The same row, no longer a no-show."""
         with self.lock:
             row = self.meetings[id]
             start, length = to_micros(parse_time(start_time)), 30 * MINUTE
@@ -173,7 +173,7 @@ class SalesloftSide(Side):
             )
 
     def cancel(self, id: int) -> None:
-        """A cancelled meeting stays a row, with `canceled_at` set [R]."""
+        """A cancelled meeting is still a row, with `canceled_at` set [R]."""
         with self.lock:
             row = self.meetings[id]
             now = iso_micros(to_micros(self.clock.tick()))
@@ -183,7 +183,7 @@ class SalesloftSide(Side):
             self._write(row, changes)
 
     def delete(self, id: int) -> None:
-        """A hard delete leaves nothing to see [A]; there is no webhook for it either [C]."""
+        """A hard delete leaves no trace [A], and has no webhook either [C]."""
         with self.lock:
             if id not in self._table:
                 raise KeyError(id)
@@ -193,7 +193,7 @@ class SalesloftSide(Side):
 
     def _write(self, row: Row, fields: dict[str, Any]) -> None:
         if "id" in fields:
-            raise ValueError("ids are the server's")
+            raise ValueError("the server assigns ids")
         row = {**row, **fields}
         stamps = {name: _micros(row[name]) for name in STAMPS}
         self._table.move(row["id"], stamps)
@@ -218,13 +218,13 @@ class SalesloftSide(Side):
             scopes = self._authenticate(call)
             path = call.path.removesuffix(".json")  # older documents write /v2/me.json
             if (call.method, path) == ("GET", "/v2/meetings"):
-                page = max(1, _integer(call, "page", 1))  # [C] corrected in silence
+                page = max(1, _integer(call, "page", 1))  # [C] silently corrected
                 cost = page_cost(page)
                 self._spend(cost)
                 if SCOPE not in scopes:
                     raise _Refused(403, {"error": "You do not have access to this resource"})  # [C]
                 reply = self._list(call, page)
-            elif (call.method, path) == ("GET", "/v2/me"):  # needs no scope of meetings [O]
+            elif (call.method, path) == ("GET", "/v2/me"):  # needs no scope for meetings [O]
                 self._spend(cost)
                 reply = Reply({"data": {"id": 1, "guid": "sandbox", "email": "me@example.com"}})
             else:
@@ -240,7 +240,7 @@ class SalesloftSide(Side):
         return reply
 
     def _authenticate(self, call: Call) -> set[str]:
-        """The scopes of whoever calls. API keys and OAuth tokens are both bearer tokens [C]."""
+        """The caller's scopes. API keys and OAuth tokens are both bearer tokens [C]."""
         token = call.bearer()
         if token is None:
             message = "No Bearer Token attached to request, please see documentation at developers"
@@ -252,7 +252,7 @@ class SalesloftSide(Side):
         raise _Refused(401, {"error": "Unauthorized"})  # [A] for the text
 
     def _spend(self, cost: int) -> None:
-        """[C] Counted for the whole team, by the minute; [O] the 429 has no Retry-After."""
+        """[C] Points are counted per team and minute. [O] The 429 has no Retry-After."""
         remaining = self._remaining()
         if self.rate_limit is not None and cost > remaining:
             raise _Refused(429, {"error": "API rate limit exceeded"})
@@ -267,7 +267,7 @@ class SalesloftSide(Side):
         return max(0, budget - self._spent)
 
     def _token(self, call: Call) -> Reply:
-        """[C] Answers with a new refresh token; all older ones are revoked at once."""
+        """[C] Answers with a new refresh token. All older ones are revoked at once."""
         try:
             pair = self.oauth.grant(call.form())
         except OAuthError as error:
@@ -296,7 +296,7 @@ class SalesloftSide(Side):
             raise _invalid("sort_direction", "must be one of: ASC, DESC")
         if self.ignore_sort:
             sort_by = "start_time"
-        per_page = min(100, max(1, _integer(call, "per_page", 25)))  # [C] corrected in silence
+        per_page = min(100, max(1, _integer(call, "per_page", 25)))  # [C] silently corrected
 
         echo: dict[str, Any] = {}  # [S] what was applied is echoed in metadata.filtering
         bounds = self._bounds(call, echo)
@@ -321,7 +321,7 @@ class SalesloftSide(Side):
         if _flag(call, "include_paging_counts"):
             total = len(found)
             if _flag(call, "limit_paging_counts"):
-                total = min(total, COUNT_LIMIT)  # the counts only; the rows stay reachable
+                total = min(total, COUNT_LIMIT)  # only the counts; all rows can be read
             paging |= {"total_pages": -(-total // per_page), "total_count": total}
         # [C] nulls come first in ascending order and last in descending order
         nulls = "DESC NULLS LAST" if direction == "DESC" else "ASC NULLS FIRST"
@@ -341,16 +341,16 @@ class SalesloftSide(Side):
         for name, value in call.params:
             match = _RANGE.fullmatch(name)
             if match is None:
-                continue  # [C] a filter that does not exist is ignored in silence
+                continue  # [C] a filter that does not exist is silently ignored
             field, operator = match.groups()
             if field == "updated_at" and not self.updated_at_filter:
                 continue  # [R] has no such filter
             try:
                 stamp = to_micros(parse_time(value))
-            except ValueError:  # [O] a malformed date is the server's own error
+            except ValueError:  # [O] a malformed date is a server error
                 payload = {"status": 500, "error": "Internal Server Error"}
                 raise _Refused(500, payload) from None
-            low, high = bounds.get(field, (NULL + 1, FOREVER))  # a bound leaves nulls out
+            low, high = bounds.get(field, (NULL + 1, FOREVER))  # a bound excludes nulls
             if operator in ("gt", "gte"):
                 low = max(low, stamp + (operator == "gt"))
             else:
@@ -383,7 +383,7 @@ class SalesloftSide(Side):
             echo["no_show"] = no_show
             row_checks.append(lambda row: row["no_show"] == no_show)
 
-        # [R] if both are there they are ORed
+        # [R] if both are given, they are ORed
         events, uids = _many(call, "event_ids"), _many(call, "i_cal_uids")
         if events or uids:
             echo |= {k: sorted(v) for k, v in (("event_ids", events), ("i_cal_uids", uids)) if v}
@@ -404,7 +404,7 @@ class SalesloftSide(Side):
         among("booked_by_user_uuid", _many(call, "booked_by_user_uuid"), _id_in("booked_by_user"))
         among("cadence_id", _many(call, "cadence_id"), _id_in("cadence"))
         among("step_id", _many(call, "step_id"), _id_in("step"))
-        # [R] names this word for default personal meetings; that those have no type id is [A]
+        # [R] has this word for default personal meetings. [A] Those have no type id.
         among(
             "meeting_type_id",
             _many(call, "meeting_type_id"),
@@ -445,7 +445,7 @@ def _id_in(field: str) -> Callable[[Row], Any]:
 
 
 def _many(call: Call, name: str) -> set[str]:
-    """The values of `name=` and `name[]=`, repeated as often as one likes."""
+    """The values of `name=` and `name[]=`, each repeated any number of times."""
     return {value for key, value in call.params if key in (name, f"{name}[]") and value}
 
 
@@ -465,7 +465,7 @@ def _integer(call: Call, name: str, default: int) -> int:
     try:
         return int(_one(call, name) or default)
     except ValueError:
-        return default  # [C] corrected in silence
+        return default  # [C] silently corrected
 
 
 def _boolean(call: Call, name: str) -> bool | None:

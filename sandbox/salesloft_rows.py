@@ -1,4 +1,4 @@
-"""Salesloft meetings from a seed: timestamps are made at once, contents on request.
+"""Salesloft meetings made from a seed: timestamps at once, contents on request.
 
 The shape is that of the vendor's reference and sample
 (https://developers.salesloft.com/docs/api/meetings-index/ and
@@ -34,7 +34,7 @@ _STATUSES = ("booked",) * 13 + ("pending", "failed", "retry")
 
 @dataclass(frozen=True)
 class Stamps:
-    """Timestamp columns in microseconds, NULL where there is none; ordered by `created_at`."""
+    """Timestamp columns in microseconds or NULL, in the order of `created_at`."""
 
     start_time: array[int]
     created_at: array[int]
@@ -68,11 +68,11 @@ def make_stamps(count: int, seed: int, years: float, now: int) -> Stamps:
 
 
 def _touch_in_bulk(stamps: Stamps, random: Any, now: int) -> None:
-    """A quarter of the rows belong to bulk touches, long after they were made.
+    """Update a quarter of the rows in bulk, long after they were made.
 
-    Observed in recorded output: two meetings of 2021-09 carry `updated_at` of 2022-07, 44 ms apart.
-    Within one touch the stamps are a millisecond or so apart, or exactly equal in batches, some of
-    which are longer than a page.
+    Observed in recorded output: two meetings of 2021-09 have an `updated_at` of 2022-07, 44 ms
+    apart. Within one bulk update, the times are about a millisecond apart, or equal in batches,
+    some of which are longer than a page.
     """
     count = len(stamps.created_at)
     run = min(count // 10, 2500)
@@ -94,7 +94,7 @@ def make_row(
 ) -> Row:
     """The meeting as the API shows it. Everything but the timestamps follows from id and seed.
 
-    To be read or copied, not changed: rows of like content share their nested objects.
+    Read or copy the row, but do not change it: rows with the same contents share nested objects.
     """
     h = _hash(id, seed)
     row = _content(h % _CONTENTS).copy()
@@ -109,7 +109,7 @@ def make_row(
     if h >> 42 & 15:
         row["event_id"] = f"evt{h:016x}"
         row["i_cal_uid"] = f"{h:016x}@example.com"
-    # Documented as strings; observed as integers. Which one is up to the row here.
+    # Documented as strings; observed as integers. Here it depends on the row.
     if h >> 25 & 3:
         row["task_id"] = 123_599 + id if id % 3 == 0 else str(123_599 + id)
     if id % 2 and row["account_id"] is not None:

@@ -1,10 +1,10 @@
-"""The server: mounts the providers, records requests, runs hooks and faults, and offers control.
+"""The server: mounts the providers, records requests, runs hooks and faults, and can be controlled.
 
-Every provider has a path of its own (`/salesloft/v2/meetings`). The control interface, JSON in and
-out, works on the same objects as the tests:
+Each provider has its own path (`/salesloft/v2/meetings`). The control interface, JSON in and out,
+works on the same objects as the tests:
 
     GET  /_sandbox/state                  the clock; each account's configuration and sizes
-    GET  /_sandbox/requests               how many, by provider and path, and their points
+    GET  /_sandbox/requests               their number, by provider and path, and their points
     POST /_sandbox/requests/forget
     POST /_sandbox/clock/advance          {"days": 1}; clock/set: {"moment": "2026-06-01T00:00:00Z"}
     POST /_sandbox/fault                  {"path_regex": "meetings", "kind": "stall", "seconds": 2}
@@ -46,7 +46,7 @@ from sandbox.side import Call, Params, Reply, Side
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """One request to a provider and what became of it. `status` 0: the connection was dropped."""
+    """One request to a provider, and its result. `status` 0: the connection was dropped."""
 
     provider: str
     method: str
@@ -62,9 +62,9 @@ class RecordedRequest:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn looks every tenth of a second whether to stop, and then waits for another tenth.
+    """A server that stops at once, and drops stalled replies. Hundreds of tests start one each.
 
-    Hundreds of tests start a sandbox each, so this one stops at once; stalled replies are dropped.
+    uvicorn checks every tenth of a second whether to stop, and then waits for another tenth.
     """
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -92,8 +92,8 @@ class _Server(uvicorn.Server):
 class Sandbox:
     """All providers on one port of the loopback interface.
 
-    `clock` is "real" or the moment at which a fixed clock starts. The side of a provider is an
-    attribute with the provider's name: `box.salesloft`. `errors` are those of hooks that failed.
+    `clock` is "real" or the start of a fixed clock. A provider's side is an attribute with the
+    provider's name: `box.salesloft`. `errors` are those of hooks that failed.
     """
 
     def __init__(self, clock: str = "real", host: str = "127.0.0.1", port: int = 0) -> None:
@@ -183,18 +183,19 @@ class Sandbox:
     def before(self, path_regex: str, nth: int, callback: Callable[[], object]) -> None:
         """Run `callback` in the server just before the nth matching request is answered.
 
-        Counted from 1 and from now. It may edit data; it must not send requests to the sandbox.
+        Requests count from now, starting at 1. The callback may edit data, but must not send
+        requests to the sandbox.
         """
         self._before.append(Hook(path_regex, nth, callback))
 
     def after(self, path_regex: str, nth: int, callback: Callable[[], object]) -> None:
-        """The same, just after the reply to the nth matching request was made."""
+        """Like `before`, but just after the reply to the nth matching request is made."""
         self._after.append(Hook(path_regex, nth, callback))
 
     def fault(
         self, path_regex: str, nth: int = 1, times: int = 1, *, kind: str, **options: Any
     ) -> None:
-        """Spoil the nth matching request and the `times - 1` after it; kinds: see `Fault`."""
+        """Spoil the nth matching request and the `times - 1` after it. Kinds: see `Fault`."""
         self._faults.append(Fault(path_regex, nth, times, kind, options))
 
     def rewrite(self, path_regex: str, change: Callable[[Call, Reply], object]) -> None:
@@ -202,12 +203,12 @@ class Sandbox:
         self._rewrites.append(Rewrite(path_regex, change))
 
     def forget_faults(self) -> None:
-        """Answer as the providers do, from now on: no fault, no rewritten reply."""
+        """From now on, answer as the providers do, without faults and rewritten replies."""
         self._faults.clear()
         self._rewrites.clear()
 
     def forget_hooks(self) -> None:
-        """Run nothing more before or after a request."""
+        """Stop running hooks before and after requests."""
         self._before.clear()
         self._after.clear()
 
@@ -297,7 +298,7 @@ class Sandbox:
         await send({"type": "http.response.body", "body": part, "more_body": cut})
 
     async def _hang_up(self, scope: Scope, receive: Receive, abort: bool = False) -> None:
-        """Close the connection of this request; what was sent before still goes out."""
+        """Close this request's connection. What was sent before still goes out."""
         assert self._server is not None
         for connection in self._server.server_state.connections:
             if getattr(connection, "client", None) == scope["client"]:
@@ -337,7 +338,7 @@ class Sandbox:
         ]
 
     def state(self) -> dict[str, Any]:
-        """URL and time of the sandbox; of each provider what `Account.described` says."""
+        """The sandbox's URL and time, and `Account.described` of each provider."""
         accounts = self._accounts.items()
         return {
             "url": self.url,
@@ -359,7 +360,7 @@ class Sandbox:
         return getattr(side, action)(**arguments)
 
     def act_on_account(self, provider: str, action: str, **arguments: Any) -> Any:
-        """Have an account do one of its `actions`; LookupError if it has no such action."""
+        """Have an account do one of its `actions`. LookupError if it has no such action."""
         account = self._accounts[provider]
         if action not in account.actions:
             raise LookupError(f"the account of {provider} has no action {action!r}")

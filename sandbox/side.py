@@ -19,7 +19,7 @@ Params = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Call:
-    """One request to a provider. `path` begins after the provider's mount, as `/v2/meetings`."""
+    """One request to a provider. `path` begins after the provider's mount: `/v2/meetings`."""
 
     provider: str
     method: str
@@ -52,7 +52,7 @@ class Reply:
 
 
 class Side(ABC):
-    """One provider. A subclass answers calls and offers the writes its API has a use for.
+    """One provider. A subclass answers calls and offers the writes that matter for its API.
 
     The control interface calls `actions` by name with the JSON it is given as keyword arguments,
     and `configure` sets the attributes named in `options`.
@@ -70,14 +70,14 @@ class Side(ABC):
     @property
     @abstractmethod
     def base_url(self) -> str:
-        """What a configuration has to name."""
+        """The `base_url` of a configuration."""
 
     @abstractmethod
     def answer(self, call: Call) -> Reply: ...
 
     @abstractmethod
     def truth(self) -> dict[str, Row]:
-        """What the API shows now, in the connector's normalised form, by primary key."""
+        """What the API shows now, in the connector's normalized form, by primary key."""
 
     @abstractmethod
     def sizes(self) -> dict[str, int]:

@@ -1,8 +1,8 @@
 """A compact index over millions of rows: timestamp columns by row number, some of them sorted.
 
 A row number is a positive integer that is never reused. Timestamps are microseconds since 1970.
-`NULL` means that there is none. The owner keeps the rows themselves: it can make them on request
-from the row number, so that a million take no memory at all.
+`NULL` is a missing timestamp. The owner has the rows themselves. It can make them on request from
+the row number, so a million rows take no memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CACHED_SELECTIONS = 16
 
 @dataclass(frozen=True)
 class Selection:
-    """What a query found: the entries `start` to `stop` of a sorted list, ascending."""
+    """The result of a query: the entries `start` to `stop` of a sorted list, ascending."""
 
     entries: list[int]
     start: int
@@ -44,7 +44,7 @@ class Selection:
         return [entry & _MASK for entry in found]
 
     def reordered_ties(self, salt: int) -> Selection:
-        """The same rows; those of equal timestamps come in an order that depends on `salt`."""
+        """The same rows, but `salt` decides the order of those with equal timestamps."""
         entries = self.entries[self.start : self.stop]
         entries.sort(key=lambda entry: (entry >> _SHIFT, hash((entry, salt))))
         return Selection(entries, 0, len(entries))
@@ -72,7 +72,7 @@ class Table:
         return self._columns[name]
 
     def extend(self, count: int, stamps: Mapping[str, Sequence[int]]) -> range:
-        """Add `count` rows at once; `stamps` has a sequence of that length for every column."""
+        """Add `count` rows at once. `stamps` has a sequence of that length for every column."""
         rows = range(len(self._live), len(self._live) + count)
         for name, column in self._columns.items():
             column.extend(stamps[name])
@@ -96,7 +96,7 @@ class Table:
         return row
 
     def move(self, row: int, stamps: Mapping[str, int]) -> None:
-        """Give a row other timestamps; columns left out keep theirs."""
+        """Change a row's timestamps. Columns that are left out keep theirs."""
         for name, stamp in stamps.items():
             if name in self._sorted and stamp != self._columns[name][row]:
                 self._forget(name, row)
@@ -132,8 +132,9 @@ class Table:
     ) -> Selection:
         """Rows within `bounds` for which `keep(row number)` holds, in the order of `sort_by`.
 
-        What one index answers is a slice of it. Anything else is a scan of `among` or the shortest
-        range, remembered until the next write under `token` (which stands for `keep` and `among`).
+        If one index has the answer, it is a slice of that index. Otherwise it is a scan of `among`
+        or the shortest range, cached until the next write by `token`, which identifies `keep` and
+        `among`.
         """
         if keep is None and among is None and not set(bounds) - {sort_by}:
             return self._range(sort_by, bounds)

@@ -1,4 +1,4 @@
-"""The form in which accounts say what the two dbt models should contain for their meetings."""
+"""How accounts describe what the two dbt models should contain for their meetings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sandbox.side import Row
 
 @dataclass(frozen=True)
 class Meeting:
-    """`id`: the provider's, `event`: ExpoPlatform's event, in which alone the id is unique.
+    """`id`: the provider's. `event`: ExpoPlatform's event. The id is unique only within it.
 
     `row`: the columns of `meetings` that are not null. `people`: rows of `meeting_attendees`, see
     `person`.
@@ -44,7 +44,7 @@ def person(
 
 
 def moment(text: str | None) -> str | None:
-    """As the warehouse's answer has it: UTC, without a zone."""
+    """The time as the warehouse returns it: in UTC, without a zone."""
     return str(parse_time(text).replace(tzinfo=None)) if text else None
 
 

@@ -115,7 +115,7 @@ def verdicts(found: Results, most_cpu: float = 2.5) -> dict[str, bool | None]:
 
 
 def test_a_target_is_met_missed_or_not_measured() -> None:
-    words = "Close: CPU per row, in times of the plain loop: at most "
+    words = "Close: CPU time per row, as a multiple of the plain loop's: at most "
 
     assert verdicts(FIRST)[f"{words}2.5"] is True
     assert verdicts(FIRST, most_cpu=2.4)[f"{words}2.4"] is False

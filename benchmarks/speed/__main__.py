@@ -1,7 +1,7 @@
-"""Measures this connector beside others: `make bench BENCH="--quick"`.
+"""Compares this connector with other programs: `make bench BENCH="--quick"`.
 
-What was measured before and is not measured now stays in the report, as long as the machine and the
-versions are the same. `--report` only writes the report again.
+Earlier measurements that are not repeated stay in the report, unless the machine or the program's
+version has changed. `--report` only writes the report again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REPORT = FILE.with_name("RESULTS.md")
 def measure(
     provider: str, scenarios: Sequence[str], programs: Sequence[Program], plan: Plan
 ) -> Iterator[Entry]:
-    """Yield what is measured of one provider."""
+    """Yield the measurements for one provider."""
     known = [program for program in programs if program.knows(provider)]
     if "first" in scenarios:
         yield from first_syncs(provider, known, plan)
@@ -52,7 +52,7 @@ def measure(
 
 
 def facts(programs: Sequence[Program]) -> Facts:
-    """What the report has to know of the providers and programs."""
+    """What the report needs to know about the providers and programs."""
     return Facts(
         titles={name: account.title for name, account in ACCOUNTS.items()},
         most_cpu={name: account.most_cpu for name, account in ACCOUNTS.items()},
@@ -86,17 +86,17 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about two minutes")
-    parser.add_argument("--report", action="store_true", help="measure nothing")
+    parser.add_argument("--quick", action="store_true", help="measure less, in about two minutes")
+    parser.add_argument("--report", action="store_true", help="only write the report again")
     parser.add_argument("--providers", nargs="+", choices=ACCOUNTS, default=list(ACCOUNTS))
     parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS)
     parser.add_argument("--programs", nargs="+", help="names, as in the report; all by default")
-    parser.add_argument("--sizes", type=int, nargs="+", help="meetings of first syncs")
-    parser.add_argument("--latencies", type=int, nargs="+", help="of first syncs, in ms")
-    parser.add_argument("--runs", type=int, help="of each program")
-    parser.add_argument("--once", type=float, help="seconds from which on one run is enough")
-    parser.add_argument("--longest", type=float, help="seconds from which on a run is left out")
-    parser.add_argument("--limited-sizes", type=int, nargs="+", help="under the rate limit")
+    parser.add_argument("--sizes", type=int, nargs="+", help="meetings in first syncs")
+    parser.add_argument("--latencies", type=int, nargs="+", help="in first syncs, in ms")
+    parser.add_argument("--runs", type=int, help="per program")
+    parser.add_argument("--once", type=float, help="seconds above which one run is enough")
+    parser.add_argument("--longest", type=float, help="seconds above which a run is left out")
+    parser.add_argument("--limited-sizes", type=int, nargs="+", help="meetings at the rate limit")
     arguments = parser.parse_args()
     arguments.scenarios = arguments.scenarios or (QUICK_SCENARIOS if arguments.quick else SCENARIOS)
     return arguments

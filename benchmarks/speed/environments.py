@@ -1,4 +1,4 @@
-"""A virtual environment for each program that is not ours, below the checkout."""
+"""A virtual environment for each program that is not ours, inside the checkout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.speed.server import ROOT
 
 
 class Missing(Exception):
-    """A program cannot be run here; the text says why."""
+    """A program cannot be run here. The text says why."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Environment:
     """Packages at exact versions in ``.venv-bench-<name>``.
 
     ``python310``: the packages do not work with the Python that runs the benchmarks. Their CDK is
-    one of 2024, whose dataclasses Python 3.11 refuses.
+    from 2024, and Python 3.11 refuses its dataclasses.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Environment:
         return str(self.folder / "bin" / "python")
 
     def make(self) -> None:
-        """Install the packages, unless they are there. Raises Missing."""
+        """Install the packages if they are missing. Raises Missing."""
         if not self._is_installed():
             self._install()
 
@@ -57,7 +57,7 @@ class Environment:
 
     @cache  # noqa: B019 - environments live as long as the program
     def versions(self) -> str:
-        """The versions in use, for people: of the packages, of the CDK and of Python."""
+        """The versions of the packages, the CDK and Python, for people."""
         names = [package.partition("==")[0] for package in self.packages]
         return _run(self.python, "-c", VERSIONS, *names, "airbyte-cdk").strip()
 

@@ -1,4 +1,4 @@
-"""The figures of the report, from what was measured. Pure: no file, no process, no clock."""
+"""Computes the report's figures from the measurements. Pure: no file, no process, no clock."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from benchmarks.speed.results import Case, Entry, Results, Sample
 
 CONNECTOR, LOOP = "source-meetings", "plain loop"
-START_UP = 20  # meetings of a sync that takes little but its start
-ENOUGH_ROWS = 50_000  # for the CPU time of a row
-SECONDS_TO_FIRST_RECORD = 0.3  # beside two requests
+START_UP = 20  # meetings in a sync that takes little more than its start
+ENOUGH_ROWS = 50_000  # at least, to measure the CPU time per row
+SECONDS_TO_FIRST_RECORD = 0.3  # plus two requests
 ROWS_PER_CPU_SECOND = 20_000
 TIMES_AS_FAST = 5.0
 MOST_OVER_THE_LIMIT = 1.1
@@ -21,7 +21,7 @@ MOST_MEMORY = 120e6
 
 @dataclass(frozen=True)
 class Target:
-    """One line of the table of targets. ``met`` is None where nothing was measured."""
+    """One line of the table of targets. ``met`` is None if nothing was measured."""
 
     words: str
     figure: str
@@ -58,7 +58,7 @@ def find(results: Results, case: Case) -> Entry | None:
 
 
 def cpu_per_row(results: Results, provider: str, program: str, meetings: int) -> float | None:
-    """CPU seconds for a row, without latency, with those of the start subtracted."""
+    """CPU seconds per row, without latency and without those of the start."""
     large = find(results, Case("first", provider, program, meetings))
     small = find(results, Case("first", provider, program, START_UP))
     if large is None or small is None:
@@ -69,14 +69,14 @@ def cpu_per_row(results: Results, provider: str, program: str, meetings: int) ->
 
 
 def times_the_loop(results: Results, provider: str, program: str, meetings: int) -> float | None:
-    """How many times the loop's CPU time for a row a program takes."""
+    """A program's CPU time per row, as a multiple of the loop's."""
     its = cpu_per_row(results, provider, program, meetings)
     least = cpu_per_row(results, provider, LOOP, meetings)
     return None if its is None or least is None else its / least
 
 
 def largest(results: Results, provider: str) -> int | None:
-    """The largest first sync without latency that tells the CPU time of a row."""
+    """The largest first sync without latency from which the CPU time per row is known."""
     sizes = [
         entry.case.meetings
         for entry in measured(results, "first", provider)
@@ -88,14 +88,14 @@ def largest(results: Results, provider: str) -> int | None:
 
 
 def times_ours(results: Results, entry: Entry) -> float | None:
-    """How many times as long as the connector another program took for the same."""
+    """The time another program took, as a multiple of the connector's for the same case."""
     case = entry.case
     ours = find(results, Case(case.scenario, case.provider, CONNECTOR, case.meetings, case.latency))
     return None if ours is None else wall(entry) / wall(ours)
 
 
 def seconds_allowed(requests: float, limit: tuple[int, int]) -> float:
-    """How long a rate limit holds back so many requests, or points, at least."""
+    """The least time for which a rate limit holds back this many requests or points."""
     count, seconds = limit
     return max(0, math.ceil(requests / count) - 1) * seconds
 
@@ -103,9 +103,9 @@ def seconds_allowed(requests: float, limit: tuple[int, int]) -> float:
 def over_the_limit(
     results: Results, entry: Entry, limit: tuple[int, int]
 ) -> tuple[float, float | None]:
-    """The seconds that the limit and the start allow, and how many times as long it took.
+    """The seconds that the limit and the start allow, and the time it took as a multiple of them.
 
-    None where the limit holds nothing back, or the start was not measured.
+    The multiple is None if the limit holds nothing back, or the start was not measured.
     """
     spent = middle(entry, lambda one: one.points or one.requests)
     held_back = seconds_allowed(spent, limit)
@@ -122,7 +122,7 @@ def targets(
     limits: dict[str, tuple[int, int] | None],
     titles: dict[str, str],
 ) -> list[Target]:
-    """Every target, by provider where it depends on it. The mappings are by provider."""
+    """All targets, provider by provider. The mappings are by provider."""
     found: list[Target] = []
     for name, title in titles.items():
         found += _cpu_targets(results, name, title, most_cpu[name])
@@ -134,7 +134,7 @@ def targets(
 
 
 def _cpu_targets(results: Results, name: str, title: str, most: float) -> Iterator[Target]:
-    words = f"{title}: CPU per row, in times of the plain loop: at most {most:.1f}"
+    words = f"{title}: CPU time per row, as a multiple of the plain loop's: at most {most:.1f}"
     per_second = f"{title}: rows per CPU second: at least {ROWS_PER_CPU_SECOND:,}"
     size = largest(results, name)
     if size is None:
@@ -151,7 +151,7 @@ def _cpu_targets(results: Results, name: str, title: str, most: float) -> Iterat
 def _peer_targets(results: Results, name: str, title: str) -> Iterator[Target]:
     for at_least, latency, without, words in (
         (1.0, 0, (CONNECTOR, LOOP), f"{title}: no peer is faster at 0 ms"),
-        (TIMES_AS_FAST, 100, (CONNECTOR,), f"{title}: at least five times as fast at 100 ms"),
+        (TIMES_AS_FAST, 100, (CONNECTOR,), f"{title}: five times as fast as the rest at 100 ms"),
     ):
         ratios = {
             entry: ratio
@@ -175,7 +175,7 @@ def _peer_targets(results: Results, name: str, title: str) -> Iterator[Target]:
 def _limit_targets(
     results: Results, name: str, title: str, limit: tuple[int, int] | None
 ) -> Iterator[Target]:
-    words = f"{title}: within 10 % of what its rate limit allows"
+    words = f"{title}: within 10% of the time that its rate limit allows"
     if limit is None:
         return
     held = [
@@ -185,7 +185,7 @@ def _limit_targets(
     if not told:
         yield Target(words, "not measured", None)
     for entry, allowed, times in told:
-        figure = f"{wall(entry):.0f} s of {allowed:.0f} s"
+        figure = f"{wall(entry):.0f} s, {allowed:.0f} s allowed"
         yield Target(
             f"{words}, {entry.case.meetings:,} meetings", figure, times <= MOST_OVER_THE_LIMIT
         )

@@ -1,4 +1,4 @@
-"""The peers, at the versions that are compared, and how each is configured."""
+"""The peers: the versions that are compared, and the configuration of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEADER = {"type": "api_key", "name": "Authorization", "location": "header"}
 
 
 def peers() -> list[Peer]:
-    """All peers, each of which knows some of the providers."""
+    """All peers. Each one knows some of the providers."""
     return [
         AirbytePeer(
             Environment(
@@ -34,7 +34,7 @@ def peers() -> list[Peer]:
                 "meeting_activities",
                 lambda account: {"api_key": _key(account), "start_date": EVER},
                 ("spec", "check"),
-                "Its paths lack the final slash, so each page is a redirect and a request. "
+                "Its paths lack the final slash, so each page takes a redirect and a request. "
                 "`discover` asks for custom fields, which the sandbox does not have.",
             ),
         ),
@@ -53,8 +53,8 @@ def peers() -> list[Peer]:
                     "start_date": f"{EVER}T00:00:00Z",
                 },
                 ("spec", "discover"),
-                "`check` asks for users, which the sandbox does not have. It reads all meetings "
-                "again at each sync.",
+                "`check` asks for users, which the sandbox does not have. Each sync reads all "
+                "meetings again.",
                 resumes=False,
             ),
         ),
@@ -106,7 +106,7 @@ def _salesloft(account: Account) -> dict[str, Any]:
 
 
 def _highlevel(account: Account) -> dict[str, Any]:
-    """One request for each calendar, from the beginning to 2100."""
+    """One request per calendar, for all events until 2100."""
     provider = account["config"]["provider"]
     location = {"locationId": provider["location_id"]}
     asked = {

@@ -1,4 +1,4 @@
-"""Plots of what was measured, as SVG files beside the report."""
+"""Plots the measurements, as SVG files next to the report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[1]
 
 
 def draw(results: Results, titles: Mapping[str, str]) -> list[str]:
-    """Draw what there is; return the names of the files."""
+    """Draw what was measured. Returns the names of the files."""
     import matplotlib
 
     matplotlib.use("svg")

@@ -1,4 +1,4 @@
-"""Runs one program, reads its messages and measures what it took."""
+"""Runs one program, reads its messages and measures its time and memory."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import IO, Any
 from benchmarks.speed.marks import EDITED, IMPORTED
 from benchmarks.speed.server import ROOT
 
-# A process of its own between the one who measures and the program: on Linux a process inherits the
-# peak memory of the one that started it.
+# Runs between the measuring process and the program. On Linux, a process inherits the peak memory
+# of the one that started it.
 _MEASURED = """
 import json, os, subprocess, sys, time
 started = time.monotonic()
@@ -39,11 +39,11 @@ _MARK = EDITED.encode()
 
 @dataclass(frozen=True)
 class Run:
-    """What one run took: seconds, bytes, and numbers of messages.
+    """The measurements of one run: seconds, bytes, and numbers of messages.
 
-    ``cpu``: of user and system together. ``first_record``: from the end of the imports to
-    the first record, None without one. A program that does not tell is timed from its start.
-    ``edited``: records that the benchmark had edited.
+    ``cpu``: user and system time together. ``first_record``: from the end of the imports to the
+    first record, or None without one. A program that does not report this end is timed from its
+    start. ``edited``: records that the benchmark had edited.
     """
 
     wall: float
@@ -126,11 +126,11 @@ def _read(output: IO[bytes]) -> dict[str, Any]:
 
 def _last_words(said: str) -> str:
     lines = [line for line in said.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it said nothing"
+    return lines[-1][:300] if lines else "it printed no error"
 
 
 def _message_of(line: bytes) -> str:
-    """The words of an Airbyte error; none if the line is another one."""
+    """The message of an Airbyte error, or an empty text for any other line."""
     try:
         message = json.loads(line)["trace"]["error"]["message"]
     except (ValueError, LookupError, TypeError):

@@ -1,6 +1,6 @@
-"""What is compared: this connector, the plain loop, and the peers.
+"""The programs that are compared: this connector, the plain loop, and the peers.
 
-A peer's fixed URL is replaced by that of the sandbox in the least invasive way; `how` says which.
+A peer's fixed URL is replaced with the sandbox's in the least invasive way. `how` describes it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EVER = "2017-01-01"
 class Program(ABC):
     """A program that can read meetings.
 
-    ``commands``: what it can do beside reading. ``how``: how it is pointed at loopback, and other
+    ``commands``: those it has besides reading. ``how``: how it is pointed at the sandbox, and other
     notes for the report. ``resumes``: whether a later sync starts from a state.
     """
 
@@ -49,10 +49,10 @@ class Program(ABC):
 
     @abstractmethod
     def read(self, server: ServerProcess, folder: Path) -> list[str]:
-        """The command of a first sync; its files are written to the folder."""
+        """The command line of a first sync. Its files are written to the folder."""
 
     def read_again(self, server: ServerProcess, folder: Path, last: Run) -> list[str]:
-        """The command of the sync after the one that is given."""
+        """The command line of the sync after the run ``last``."""
         return self.read(server, folder)
 
     def command(self, name: str, server: ServerProcess, folder: Path) -> list[str]:
@@ -61,10 +61,10 @@ class Program(ABC):
 
 
 class Connector(Program):
-    """This one. ``paced``: within the provider's rate limit. ``workers``: None for its default."""
+    """Ours. ``paced``: within the provider's rate limit. ``workers``: None for the default."""
 
     commands = ("spec", "check", "discover")
-    how = "As it is. Where it is to read at full speed, a small runner takes its pacing out."
+    how = "As it is. To read at full speed, a small runner removes its pacing."
 
     def __init__(self, paced: bool = False, workers: int | None = None) -> None:
         super().__init__("source-meetings")
@@ -98,7 +98,7 @@ class Connector(Program):
 
 
 class Loop(Program):
-    """Makes the GETs that the connector made, which the server must still know."""
+    """Repeats the GETs that the connector made. The server must still know them."""
 
     how = "It makes the same GETs, one after another, and prints the same rows."
 
@@ -115,7 +115,7 @@ class Loop(Program):
 
 
 class Peer(Program):
-    """A program of others, in an environment of its own."""
+    """Someone else's program, in its own environment."""
 
     def __init__(self, environment: Environment, providers: Sequence[str]) -> None:
         super().__init__(environment.name, providers)
@@ -133,9 +133,9 @@ class Peer(Program):
 
 @dataclass(frozen=True)
 class Connection:
-    """To an Airbyte connector: its class, the URL in it, its configuration and the stream.
+    """How to run an Airbyte connector: its class, the URL in it, its configuration and the stream.
 
-    ``commands``: those that the sandbox has the endpoints for. ``note``: what is special about it.
+    ``commands``: those whose endpoints the sandbox has. ``note``: what is special about it.
     """
 
     module: str
@@ -188,8 +188,8 @@ class AirbytePeer(Peer):
 class SingerTap(Peer):
     commands = ("discover",)
     how = (
-        "A small runner replaces its URL, and its list of all activities by that of meetings; "
-        "both are constants."
+        "A small runner replaces two constants: its URL, and the list of all activities with that "
+        "of meetings."
     )
     _STREAM = "activities"
 
@@ -218,8 +218,8 @@ class SingerTap(Peer):
 
 class RestApi(Peer):
     how = (
-        "Its configuration names the URL. A small runner prints the rows; what dlt does after "
-        "that, to normalize and load them, is left out. It reads all again at each sync."
+        "Its configuration names the URL. A small runner prints the rows. Normalizing and loading "
+        "them, which dlt does next, is left out. Each sync reads everything again."
     )
     resumes = False
 
@@ -236,7 +236,7 @@ class RestApi(Peer):
 
 
 def installed(programs: Sequence[Program]) -> tuple[list[Program], dict[str, str]]:
-    """Those programs that can be run here, and of the others why not."""
+    """The programs that can be run here, and why the others cannot."""
     found: list[Program] = []
     missing = {}
     for program in programs:

@@ -1,4 +1,4 @@
-"""`benchmarks/RESULTS.md` from what was measured. Pure: text in, text out."""
+"""Renders the measurements as `benchmarks/RESULTS.md`. Pure: no file, no process, no clock."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from benchmarks.speed.figures import (
 )
 from benchmarks.speed.results import Entry, Results
 
-ABOUT = """# How fast, and at what cost
+ABOUT = """# Speed and cost
 
-Written by `make bench`, which measures this connector beside other programs that read the same
-meetings. They read from the sandbox, which runs in another process and keeps each reply once it is
-encoded, so the server is not part of the figures. The programs take turns, and each figure is the
-median of the runs. The connector leaves its own pacing out, except under the rate limit.
+Written by `make bench`, which compares this connector with other programs that read the same
+meetings. They read from the sandbox, which runs in another process and caches its encoded replies,
+so the figures do not include the server. The programs take turns, and each figure is the median of
+the runs. The connector runs without its own pacing, except under the rate limit.
 
 - **seconds**: from the start of the process to its end.
-- **CPU s**: of the program's process, user and system together.
-- **rows per CPU s**: from {enough:,} meetings on, less the CPU time of a sync of {start}.
-- **× loop**: CPU time for a row, in times of what the plain loop takes.
-- **× ours**: seconds, in times of what this connector takes.
+- **CPU s**: user and system time of the program's process.
+- **rows per CPU s**: for at least {enough:,} meetings, without the CPU time of a sync of {start}.
+- **× loop**: CPU time per row, as a multiple of the plain loop's.
+- **× ours**: seconds, as a multiple of this connector's.
 - **states**: all state messages together.
 """
 Cell = str
@@ -40,7 +40,7 @@ Cell = str
 
 @dataclass(frozen=True)
 class Facts:
-    """What the report has to know of the providers and programs; the mappings are by name."""
+    """What the report needs to know about the providers and programs. The mappings are by name."""
 
     titles: dict[str, str]
     most_cpu: dict[str, float]
@@ -74,7 +74,7 @@ def render(results: Results, facts: Facts, plots: Sequence[str]) -> str:
 
 
 def table(head: Sequence[Cell], rows: Iterable[Sequence[Cell]], text_columns: int = 1) -> str:
-    """A Markdown table; columns after the first ``text_columns`` are aligned to the right."""
+    """A Markdown table. Columns after the first ``text_columns`` are aligned to the right."""
     lines = list(rows)
     if not lines:
         return "Not measured.\n"
@@ -85,7 +85,7 @@ def table(head: Sequence[Cell], rows: Iterable[Sequence[Cell]], text_columns: in
 def _days(entries: Iterable[Entry]) -> str:
     days = sorted({entry.day for entry in entries})
     if not days:
-        return "Nothing was measured yet.\n"
+        return "Nothing has been measured yet.\n"
     return (
         f"Measured on {days[0]}.\n"
         if len(days) == 1
@@ -98,13 +98,13 @@ def _load(entries: Iterable[Entry]) -> str:
     loads = [sample.load for sample in samples if sample.load]
     if not loads:
         return ""
-    noted = f" in the {len(loads)} of {len(samples)} runs that noted it"
+    noted = f" in the {len(loads)} of {len(samples)} runs that recorded it"
     if len(loads) == len(samples):
         noted = ""
     return (
-        f"The load average was {min(loads):.1f} to {max(loads):.1f}{noted}, half of the time at "
-        f"most {median(loads):.1f}. Above the number of processors, seconds say little, and CPU "
-        "seconds are higher than on a quiet machine.\n"
+        f"The load average was {min(loads):.1f} to {max(loads):.1f} (median {median(loads):.1f})"
+        f"{noted}. If it exceeds the number of processors, seconds say little, and CPU seconds "
+        "are higher than on an idle machine.\n"
     )
 
 
@@ -180,21 +180,20 @@ def _limited(results: Results, facts: Facts) -> str:
     head = "provider|limit|meetings|requests|points|seconds allowed|seconds|× allowed"
     without = [title for name, title in facts.titles.items() if facts.limits[name] is None]
     note = (
-        "The sandbox enforces the limit, on requests or on points. Allowed is the time for which "
-        "the limit holds requests back at least, and the start of the program. Sizes that take "
-        f"more than a few minutes are left out. No fixed limit: {', '.join(without)}.\n"
+        "The sandbox enforces the limit on requests or points. The seconds allowed are the least "
+        "time for which the limit holds requests back, plus the start of the program. Sizes that "
+        f"take more than a few minutes are left out. No fixed limit: {', '.join(without)}.\n"
     )
     return f"{note}\n{table(head.split('|'), rows, text_columns=2)}"
 
 
 def _later(results: Results, titles: Mapping[str, str]) -> str:
     head = (
-        "provider|program|meetings|edits|of them read|records|requests|points|seconds|CPU s|"
-        "states KB"
+        "provider|program|meetings|edits|edits read|records|requests|points|seconds|CPU s|states KB"
     )
     note = (
-        "The sync after some edits, from the state of the first one. A program that has no state "
-        "for meetings reads all again.\n"
+        "A sync after some edits, from the state of the first sync. A program without a state for "
+        "meetings reads everything again.\n"
     )
     rows = (
         [
@@ -234,7 +233,7 @@ def _commands(results: Results, titles: Mapping[str, str]) -> str:
 
 
 def _workers(results: Results, titles: Mapping[str, str]) -> str:
-    note = "Rows a second, start included, by number of workers. One worker cannot be configured.\n"
+    note = "Rows per second, including the start, by number of workers. The minimum is 2 workers.\n"
     entries = measured(results, "workers")
     counts = sorted({entry.case.workers or 0 for entry in entries})
     head = ["provider", "meetings", "latency", *(f"{count} workers" for count in counts)]

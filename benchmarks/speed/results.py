@@ -1,4 +1,4 @@
-"""What was measured, in `benchmarks/results.json`; a part that is measured again is replaced."""
+"""The measurements, in `benchmarks/results.json`. A case that is measured again is replaced."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Case:
     """What one program was asked to do.
 
     ``scenario``: first, limited, later, command or workers. ``latency``: in milliseconds.
-    ``edits`` is of a later sync, ``command`` of a command, ``workers`` of the scenario workers.
+    ``edits`` is for later syncs, ``command`` for commands, ``workers`` for the scenario workers.
     """
 
     scenario: str
@@ -36,9 +36,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Sample:
-    """One run of a case; see `process.Run` for the figures that it shares with it.
+    """One run of a case. See `process.Run` for the figures that both have.
 
-    ``load``: the machine's load average at its end.
+    ``load``: the machine's load average at the end of the run.
     """
 
     wall: float
@@ -83,9 +83,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that is known. ``machine``: its description.
+    """All measurements. ``machine``: its description.
 
-    ``versions``: by program. ``missing``: of those that cannot be run, why not.
+    ``versions``: by program. ``missing``: by program, why it cannot be run.
     """
 
     machine: str
@@ -94,18 +94,18 @@ class Results:
     missing: dict[str, str] = field(default_factory=dict)
 
     def with_entries(self, new: Iterable[Entry]) -> Results:
-        """The same, with some cases measured or measured again."""
+        """The same with new entries, which replace those of the same cases."""
         by_case = {entry.case: entry for entry in (*self.entries, *new)}
         return replace(self, entries=tuple(by_case.values()))
 
     def on(self, machine: str) -> Results:
-        """The same on this machine; figures of another one are dropped, as they do not compare."""
+        """The same on this machine. Figures of another one do not compare, so they are dropped."""
         return self if self.machine == machine else Results(machine)
 
     def with_versions(
         self, versions: Mapping[str, str], missing: Mapping[str, str] | None = None
     ) -> Results:
-        """The same with these versions; the figures of a program at another one are dropped."""
+        """The same with these versions. Figures of a program at another version are dropped."""
         changed = {
             name for name in versions if self.versions.get(name, versions[name]) != versions[name]
         }
@@ -126,7 +126,7 @@ class Results:
 
 
 def load(file: Path = FILE) -> Results:
-    """Return what was saved, or nothing of this machine."""
+    """Return what was saved, or empty results for this machine."""
     if not file.is_file():
         return Results(this_machine())
     found = json.loads(file.read_text())

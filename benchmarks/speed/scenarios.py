@@ -1,4 +1,4 @@
-"""What is measured: each function yields an entry for every case, with the programs alternating."""
+"""The scenarios. Each function yields an entry for every case, and the programs take turns."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ EDITS = (0, 10, 1_000)
 class Plan:
     """What to measure, and how long it may take.
 
-    A program that took more than ``once`` seconds the first time is run that one time only. It is
-    left out if more than ``longest`` seconds are to be expected from the size before.
+    A program that takes more than ``once`` seconds is run only once. It is left out if the size
+    before suggests more than ``longest`` seconds.
     """
 
     sizes: tuple[int, ...] = (1_000, 10_000, 100_000)
@@ -43,7 +43,7 @@ Action = Callable[[], tuple[Run, Sample]]
 
 
 def first_syncs(provider: str, programs: Sequence[Program], plan: Plan) -> Iterator[Entry]:
-    """First syncs of each size at each latency, the smallest for what the start takes."""
+    """First syncs of each size at each latency. The smallest one measures the start."""
     expected: dict[tuple[str, int], tuple[int, float]] = {}
     start_up = (START_UP,) if 0 in plan.latencies else ()
     for size in (*start_up, *sorted(plan.sizes)):
@@ -81,7 +81,7 @@ def limited_syncs(provider: str, plan: Plan, limit: tuple[int, int] | None) -> I
 
 
 def later_syncs(provider: str, programs: Sequence[Program], plan: Plan) -> Iterator[Entry]:
-    """The sync after some edits, each from the state of a first sync before them."""
+    """Syncs after some edits, each from the state of a first sync before them."""
     programs = [program for program in programs if not isinstance(program, Loop)]
     for edits in EDITS:
         with _serving(provider, plan.later_size) as (server, folder):
@@ -101,7 +101,7 @@ def later_syncs(provider: str, programs: Sequence[Program], plan: Plan) -> Itera
 
 
 def commands(provider: str, programs: Sequence[Program], plan: Plan) -> Iterator[Entry]:
-    """Each command but the read, in a new process."""
+    """Each command except `read`, in a new process."""
     with _serving(provider, 1_000) as (server, folder):
         for name in ("spec", "check", "discover"):
             actions = {
@@ -115,9 +115,9 @@ def commands(provider: str, programs: Sequence[Program], plan: Plan) -> Iterator
 
 
 def numbers_of_workers(provider: str, plan: Plan) -> Iterator[Entry]:
-    """First syncs by the connector with more and more workers, once each."""
+    """First syncs by the connector with different numbers of workers, once each."""
     with _serving(provider, plan.worker_size) as (server, folder):
-        run(Connector().read(server, folder))  # the server makes its replies
+        run(Connector().read(server, folder))  # so the server has its replies
         for latency in plan.worker_latencies:
             server.latency(latency / 1000)
             actions = {}
@@ -144,7 +144,7 @@ def _serving(
 def _prepared(
     programs: Sequence[Program], server: ServerProcess, folder: Path
 ) -> dict[str, list[str]]:
-    """The commands of a first sync. The connector reads once: the loop repeats its GETs."""
+    """The command lines of a first sync. The connector reads once: the loop repeats its GETs."""
     found = {}
     for program in programs:
         if isinstance(program, Connector):
@@ -173,7 +173,7 @@ def _reading(server: ServerProcess, command: list[str]) -> Action:
 
 
 def _alternating(actions: dict[Case, Action], plan: Plan) -> Iterator[Entry]:
-    """Run each action in turn, ``plan.runs`` times; yield the entries."""
+    """Run each action in turn, ``plan.runs`` times. Yields the entries."""
     day = date.today().isoformat()
     found: dict[Case, Entry] = {case: Entry(case, day) for case in actions}
     for _ in range(plan.runs):

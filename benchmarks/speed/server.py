@@ -1,4 +1,4 @@
-"""A server of a benchmark, seen from the one who measures."""
+"""A benchmark's server, as the measuring process sees it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[2]
 
 
 class ServerProcess:
-    """`serve` in a process of its own, for one account. A context manager.
+    """Runs `serve` in its own process, for one account. A context manager.
 
-    `account`: what the server says of the account, see `serve.Server.described`.
+    `account`: what the server says about the account. See `serve.Server.described`.
     """
 
     def __init__(self, provider: str, meetings: int, limited: bool = False) -> None:
@@ -69,5 +69,5 @@ class ServerProcess:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit("the server of the benchmark ended early; its error is above")
+            raise SystemExit("the benchmark's server ended early; its error is above")
         return json.loads(line)

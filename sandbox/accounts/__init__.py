@@ -1,4 +1,4 @@
-"""One account per provider. Each module of this package has one: to add an account, add a file."""
+"""One account per provider. Each module of this package has one. To add an account, add a file."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class CloseAccount(Account):
     side: CloseSide
     key_words = "Settings > Developer > API Keys"
     access_words = "may not read this"
-    token_uses = 40  # eight workers begin with a request each
+    token_uses = 40  # each of eight workers begins with a request
     streams = ("close_meetings",)
     other_lists = ("close_outcomes",)
     list_path = "/close/api/v1/activity/meeting/"
@@ -112,7 +112,7 @@ class CloseAccount(Account):
         return self.side.insert(starts_at=start.isoformat(), **fields)
 
     def change(self) -> None:
-        """Sometimes a meeting that has been, whose transcript comes without a trace."""
+        """Sometimes add a past meeting, whose transcript appears without a trace."""
         if self.chance.random() < 0.15:
             start = self.box.clock.now() - timedelta(days=self.chance.uniform(0.1, 10))
             self.side.add_transcript(self.insert(start))
@@ -167,15 +167,15 @@ class CloseAccount(Account):
         return {id: row for id, row in rows if row.get("provider_calendar_event_id") == EVENT}
 
     def comparable(self, stream: str, rows: Rows) -> Rows:
-        if stream == TRANSCRIPTS:  # a meeting without one is a row without one
+        if stream == TRANSCRIPTS:  # rows of meetings without one do not count
             names = ("id", "title", "transcripts")
             with_one = {key: row for key, row in rows.items() if row.get("transcripts")}
             return {key: {name: row.get(name) for name in names} for key, row in with_one.items()}
         return {key: row for key, row in rows.items() if not row.get("is_deleted")}
 
     def unseen(self, stream: str) -> set[str]:
-        """Deletions are told by `close_meetings` alone."""
-        if stream == TRANSCRIPTS:  # which those of meetings stay that were moved into the future
+        """Only `close_meetings` shows deletions."""
+        if stream == TRANSCRIPTS:  # also keeps those of meetings moved to the future
             return self.side.deleted | set(self.side.transcripts())
         return set() if stream == "close_meetings" else self.side.deleted
 
@@ -203,8 +203,8 @@ class CloseAccount(Account):
 
     def change_awkward(self) -> None:
         ids = self.keys()
-        self.edit(ids[5], attendees=[_guest("ada@example.com", "no")])  # one is taken out
-        self.edit(ids[6], attendees=[])  # the last one is taken out
+        self.edit(ids[5], attendees=[_guest("ada@example.com", "no")])  # one is removed
+        self.edit(ids[6], attendees=[])  # the last one is removed
         self.reschedule(ids[8], parse_time("2026-06-09T10:00:00Z"))
         self.delete(ids[9])
         self.side.outcomes[1]["name"] = "No show"
@@ -276,7 +276,7 @@ _ANSWERS = {
 
 
 def _outcome(status: str, name: str | None) -> str:
-    """What came of a meeting: a no-show is told by the name of the outcome that people chose."""
+    """A meeting's outcome. A no-show is recognized by the name of the outcome people chose."""
     if _STATUSES[status] in ("cancelled", "declined"):
         return "cancelled"
     if (name or "").lower() in ("no show", "no-show"):

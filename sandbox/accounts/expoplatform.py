@@ -1,4 +1,4 @@
-"""The account of ExpoPlatform: two events."""
+"""The account of ExpoPlatform, with two events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _one_page_of_many(page: Row) -> None:
 
 
 class ExpoPlatformAccount(Account):
-    """A row that vanishes from the export while it is read may pull others over a page's edge; the
+    """If a row vanishes during an export, others may move to an earlier page and be missed. The
     totals show that, so rows are deleted at any time here too."""
 
     name, title = "expoplatform", "ExpoPlatform"
@@ -77,7 +77,7 @@ class ExpoPlatformAccount(Account):
     # ------------------------------------------------------------------ rows
 
     def generate(self, count: int) -> None:
-        """Half as many meetings, of two participants each."""
+        """Add half as many meetings, each with two participants."""
         for event in self.events:
             self.side.generate(event, count // 2 // len(self.events), self.chance.randrange(1000))
 
@@ -140,7 +140,7 @@ class ExpoPlatformAccount(Account):
         return {"expoplatform_meeting_participants": self.side.truth}
 
     def comparable(self, stream: str, rows: Rows) -> Rows:
-        """Without `raw` and what is read from it beside the columns of the truth."""
+        """Only the columns of the truth, without `raw` and other fields read from it."""
         return {key: {name: row.get(name) for name in _COLUMNS} for key, row in rows.items()}
 
     def served(self, row: Row, key: str) -> bool:
@@ -219,7 +219,7 @@ _ANSWERS = {
 
 
 def _status(rows: list[Row]) -> str:
-    """Of a meeting, by the statuses of its participants."""
+    """A meeting's status, from those of its participants."""
     statuses = {row["status"] for row in rows}
     answers = {_ANSWERS.get(status, "unknown") for status in statuses}
     if answers & {"accepted", "needs_action"}:
@@ -232,7 +232,7 @@ def _status(rows: list[Row]) -> str:
 
 
 def _outcome(rows: list[Row]) -> str:
-    """Of a meeting, which is held when it is so for one participant."""
+    """A meeting's outcome. It was held if it was held for one participant."""
     if any(_ANSWERS.get(row["status"]) == "attended" for row in rows):
         return "held"
     return "cancelled" if _status(rows) in ("cancelled", "declined") else "unknown"

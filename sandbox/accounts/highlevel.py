@@ -180,7 +180,7 @@ _ANSWERS = {
 
 
 def _people(row: Row) -> list[Row]:
-    """The contact, whoever holds the meeting, and other users."""
+    """The contact, the host and other users."""
     status, found = row["appointmentStatus"], {}
     if contact := row["contactId"]:
         answer, name = _ANSWERS.get(status, "unknown"), row.get("contactName")

@@ -182,7 +182,7 @@ _ANSWERS = {
 
 
 def _people(row: Row) -> list[Row]:
-    """The attendees; then recipient and guests, unless they are or were among these."""
+    """The attendees, then the recipient and guests who neither are nor were attendees."""
     found: dict[str, Row] = {}
     removed = {one["email"].lower() for one in row["attendees"] if one["deleted_at"]}
     for one in row["attendees"]:

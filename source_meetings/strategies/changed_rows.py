@@ -10,7 +10,7 @@ provider's clock never becomes a bound. Stamps may have whole seconds only, so t
 
 Because the bound is so cautious, two syncs see the rows at or after it. Their digests are saved (at
 most a thousand), so that they are not emitted twice. A row that was seen in two versions is left
-out: with equal stamps nothing tells which is newer, and the older one may have been emitted last.
+out: equal stamps do not show which is newer, and the older one may have been emitted last.
 """
 
 from __future__ import annotations

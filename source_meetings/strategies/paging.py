@@ -170,7 +170,7 @@ class PageWalk:
         return page.total is not None and (self.number - 1) * self._size < page.total
 
     def _is_last(self, page: Answer) -> bool:
-        """Return whether the totals say so.
+        """Return whether the totals say that this page is the last one.
 
         Without totals, only the page after the last one shows it.
         """
@@ -304,7 +304,7 @@ def all_tokens(ask: Callable[[str | None], Answer], *, provider: str) -> Iterato
 
 
 class _Keys:
-    """Keys of rows as 64-bit hashes: a million take eight megabytes, and a hundred in a set."""
+    """Keys of rows as 64-bit hashes. A million take 8 megabytes, but would take 100 in a set."""
 
     _AT_ONCE = 100_000
 

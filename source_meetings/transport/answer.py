@@ -134,7 +134,7 @@ def _has(body: Any, path: str) -> bool:
 
 
 def _is_token(value: Any) -> bool:
-    """Return whether a value is a token, or means that there is none."""
+    """Return whether a value is a token or null."""
     return value is None or (isinstance(value, (str, int)) and not isinstance(value, bool))
 
 

@@ -1,7 +1,7 @@
-"""Another Airbyte connector at another base URL: `… MODULE CLASS FROM TO COMMAND …`.
+"""Runs another Airbyte connector at another base URL: `… MODULE CLASS FROM TO COMMAND …`.
 
-The URL stands in the connector's code or manifest, and no option changes it. So the runner replaces
-the URL of each request just before it is sent. The rest is the connector's own.
+The URL is in the connector's code or manifest, and no option changes it. So the runner replaces the
+URL of each request just before it is sent. It changes nothing else.
 """
 
 import sys

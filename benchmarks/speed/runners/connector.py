@@ -1,7 +1,7 @@
-"""This connector without the budgets of its manifests: `… connector read …`.
+"""Runs this connector without the budgets of its manifests: `… connector read …`.
 
-A budget keeps it within the provider's rate limit, which is not what is to be measured. It also
-says when its imports are done.
+A budget keeps it within the provider's rate limit, which is not what the benchmark measures. The
+runner also reports when the imports are done.
 """
 
 from __future__ import annotations

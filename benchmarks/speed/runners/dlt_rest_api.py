@@ -1,7 +1,7 @@
-"""dlt's rest_api source: `… dlt_rest_api.py FILE`, a JSON file with its configuration.
+"""Runs dlt's rest_api source: `… dlt_rest_api.py FILE`, a JSON file with its configuration.
 
-Prints each row of the resource "meetings" as the plain loop does. What dlt does afterwards, to
-normalize and load rows, is left out.
+Prints each row of the resource "meetings" as the plain loop does. Normalizing and loading the rows,
+which dlt does next, is left out.
 """
 
 import json

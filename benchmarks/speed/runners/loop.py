@@ -1,4 +1,4 @@
-"""The least that a program can do: make the same GETs, one after another, and print the rows.
+"""Does the least that a program can: makes the same GETs, one after another, and prints the rows.
 
 `python -m benchmarks.speed.runners.loop FILE`: a JSON file with the stream's name and the GETs.
 """

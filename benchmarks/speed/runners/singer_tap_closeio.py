@@ -1,7 +1,7 @@
-"""tap-closeio, with another base URL: `… tap_closeio.py URL --config FILE …`.
+"""Runs tap-closeio at another base URL: `… singer_tap_closeio.py URL --config FILE …`.
 
-The URL is a constant, and no option changes it. The tap reads activities of all kinds in one list;
-the sandbox has that of meetings, which takes the same parameters, and so the path is replaced too.
+The URL is a constant, and no option changes it. The tap reads activities of all kinds in one list.
+The sandbox has the list of meetings, which takes the same parameters, so the path is replaced too.
 """
 
 import sys

@@ -56,7 +56,7 @@ class Window:
 
 
 class WindowReader:
-    """Reads windows. Any thread may use it. All threads share what they learn of the density."""
+    """Reads windows. Any thread may use it. All threads share what they learn about the density."""
 
     def __init__(self, meetings: MeetingList) -> None:
         self._list = meetings
