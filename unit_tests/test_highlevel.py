@@ -1,4 +1,4 @@
-"""HighLevel, against the sandbox over HTTP: what is asked for, and that the table ends up right."""
+"""HighLevel, against the sandbox over HTTP: the requests that are sent, and the table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ START = "2023-06-01T00:00:00Z"
 @pytest.fixture
 def box() -> Iterator[Sandbox]:
     with Sandbox(clock="2026-06-01T00:00:00Z") as box:
-        box.highlevel.interval_ms = 50  # a spent budget is waited for, and tests are many
+        box.highlevel.interval_ms = 50  # otherwise the tests would wait for spent budgets
         yield box
 
 
@@ -58,7 +58,7 @@ def synced(
     provider: Json | None = None,
     **common: Any,
 ) -> Output:
-    """One finished sync of the table's stream, loaded into it."""
+    """Run a sync of the table's stream, which must succeed, and load it into the table."""
     output = read(config(box, provider, **common), state, [table.stream])
     assert output.exit_code == 0, output.errors
     assert output.statuses == {table.stream: "COMPLETE"}
@@ -76,11 +76,11 @@ def first_sync(
 def assert_equal_to_truth(
     box: Sandbox, table: Table, lingering: frozenset[str] | set[str] = frozenset()
 ) -> None:
-    """`lingering`: ids of events that vanished, which HighLevel shows to nobody."""
+    """`lingering`: ids of vanished events, whose deletion HighLevel does not reveal."""
     truth = {id: without_nulls(row) for id, row in box.highlevel.truth().items()}
     rows = {id: without_nulls(row) for id, row in table.rows.items() if id not in lingering}
     assert set(truth) - set(rows) == set(), "missing rows"
-    assert set(rows) - set(truth) == set(), "rows too many"
+    assert set(rows) - set(truth) == set(), "extra rows"
     assert {id for id in truth if truth[id] != rows[id]} == set(), "stale rows"
 
 
@@ -101,8 +101,8 @@ def check(box: Sandbox, provider: Json | None = None) -> Any:
 # -- first sync -----------------------------------------------------------------------------------
 
 
-def test_a_first_sync_reads_two_windows_a_calendar_newest_first(box):
-    # Given two calendars and three years
+def test_a_first_sync_reads_two_windows_per_calendar_newest_first(box):
+    # Given two calendars with three years of events
     box.highlevel.generate(count=400, calendars=2)
     # When they are read for the first time
     table, _ = first_sync(box, start_date=START)
