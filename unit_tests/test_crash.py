@@ -54,7 +54,7 @@ class Destination:
     def killed_sync(self, chance: Random, most_lines: int, most_requests: int) -> bool:
         """Kill a sync after a random line or at a random request, and write at that moment.
 
-        Returns whether it was still running, as it always is at the first request (``most_requests`` 1).
+        Returns whether it was still running. With ``most_requests`` 1 it always is.
         """
         account = self.account
         if most_requests > 1 and chance.random() < 0.5:

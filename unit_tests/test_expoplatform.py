@@ -195,8 +195,8 @@ def test_a_total_that_is_never_reached_causes_a_warning(box):
     assert any("counts 900 rows of event 101 but lists 2" in line for line in output.logs)
 
 
-# Each shape with each style of keys and times. The kinds of totals are spread over them, to keep the
-# number of tests small.
+# Each shape with each style of keys and times. The kinds of totals are spread over them, to limit
+# the number of tests.
 STYLES = list(itertools.product(KEY_STYLES, STAMP_STYLES))
 FORMS = [
     (shape, ("none", "total_items")[(place + turn) % 2], *STYLES[(place + 5 * turn) % len(STYLES)])
@@ -378,7 +378,7 @@ def test_syncs_read_little_again_even_if_the_first_page_has_the_oldest_rows(box)
     # When nothing changes
     state = synced(box, table, state)
     output = read(config(box), state)
-    # Then the second sync only re-reads the look-back before the newest stamp that the first one saw
+    # Then the second sync re-reads only the look-back, which ends at the newest stamp of the first
     assert len(output.records()) <= 3
     assert_equal_to_truth(box, table)
 
@@ -674,7 +674,7 @@ def test_a_row_that_moves_is_read_even_if_the_server_repeats_its_last_page(box, 
 
 
 def test_rows_that_move_before_the_number_of_pages_falls_are_read_too(box):
-    # Given a row that vanishes without a change in the number of pages, and then one that reduces it
+    # Given a row that vanishes without changing the number of pages, and then one that changes it
     small_pages(box, "total_pages", [1, 2, 3, 4, 5, 6])
     box.after("page=1&", 1, delete(box, 1))
     box.after("page=2&", 1, delete(box, 2))
