@@ -555,8 +555,8 @@ def test_a_change_during_a_walk_is_not_mistaken_for_an_unstable_order(box, chang
     # When meetings that were not read yet change after the first page
     box.after(WALKS, 1, lambda: change(side, edited))
     output = synced(box, table, output.last_states())
-    # Then the walk continues. It requests the first page again only if the totals do not explain why
-    # rows came twice
+    # Then the walk continues. It requests the first page again only if the totals do not explain
+    # why rows came twice
     assert {params.get("sort_by") for params in asked(box)} == {"updated_at"}
     assert len(box.requests) <= requests
     synced(box, table, output.last_states())
