@@ -678,7 +678,7 @@ def test_a_slice_that_fails_is_not_reported_as_done() -> None:
 
 @dataclass
 class World:
-    """Rows are numbers. Each is created at the time of its number. ``fails``: fail the next page."""
+    """Rows are numbers, each created at the time of its number. ``fails``: fail the next page."""
 
     newest: int
     fails: bool = False

@@ -258,7 +258,7 @@ syncs = st.lists(st.lists(writes, min_size=3, max_size=3), min_size=2, max_size=
 def test_whatever_changes_between_two_answers_is_in_the_table_after_the_next_sync(
     script: list[list[list[tuple[int, float]]]], whole_seconds: bool, skew: timedelta
 ) -> None:
-    # Given two lists of three rows. Their stamps have a fraction or not, and come from another clock
+    # Given two lists of three rows. Their stamps may have a fraction, and come from another clock
     # than the Date header
     now, version = NOW, 0
     truth: dict[str, Row] = {}

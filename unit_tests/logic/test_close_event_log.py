@@ -58,7 +58,7 @@ def since(api: FakeClose, before: State) -> LogReading:
     return log(api).changes_since(before)
 
 
-# -- what events say about a meeting -----------------------------------------------------------------
+# -- what events say about a meeting --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -151,7 +151,7 @@ def test_the_log_is_requested_per_action_from_the_look_back_before_the_watermark
     ]
 
 
-def test_the_watermark_of_an_action_is_its_newest_event_or_the_newest_one_seen_before_its_query() -> (
+def test_the_watermark_of_an_action_is_its_newest_event_or_the_newest_seen_before_its_query() -> (
     None
 ):
     # Given an event of the action that is requested second

@@ -141,7 +141,7 @@ def test_among_many_rows_every_change_is_picked_with_few_others(
         # When some are edited and some are deleted
         now = [row(n, version=int(n in edited)) for n in range(count) if n not in gone]
         found = picked(state, now, page_size)
-    # Then all edited rows are picked, and of the others only those that share a digest with a change
+    # Then all edited rows are picked, and of the others only those that share a digest with an edit
     present = {f"id{n}" for n in edited if n < count and n not in gone}
     assert present <= found
     changes = len({n for n in edited | gone if n < count})
