@@ -425,7 +425,7 @@ def test_without_totals_no_row_is_missed_if_rows_are_only_added(
 @pytest.mark.xfail(
     strict=True,
     reason="if a total is counted before the rows of the same answer are listed, a row can be "
-    "missed: the walk goes back by as many rows as the total fell, and a full page may count as last",
+    "missed: the walk goes back by as many rows as the total fell, and a full page may seem last",
 )
 @pytest.mark.parametrize("change", ["comes", "vanishes"])
 def test_no_row_is_missed_if_the_total_lags_behind_by_one_request(change: str) -> None:
