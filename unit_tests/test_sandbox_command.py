@@ -119,7 +119,7 @@ def test_the_state_of_a_stream_that_was_not_read_is_kept(tmp_path: Path) -> None
     assert kept == [state("one", 1), state("two", 3)]
 
 
-def test_without_a_folder_the_first_line_is_the_status_and_there_are_no_meetings() -> None:
+def test_without_a_folder_the_first_line_has_every_provider_without_meetings() -> None:
     # Given a sandbox that was started as the demo starts it
     with sandbox("--port=0") as process:
         assert process.stdout is not None

@@ -191,6 +191,7 @@ def test_the_first_answer_of_a_sync_is_used_once_instead_of_a_request() -> None:
 def test_up_to_five_calendars_are_tried_until_one_has_a_stamp() -> None:
     api = FakeHighLevel(*"abcdefg")
     found = windows(api)
+    # When no calendar has an event, then five are tried
     found.ask_first(list("abcdefg"), changes())
     assert [calendar for calendar, *_ in api.windows()] == list("abcde")
     # And with an event in the second one, the third one is not tried

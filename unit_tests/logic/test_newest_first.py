@@ -348,7 +348,7 @@ gaps = st.lists(st.sampled_from(["insert", "edit", "drop"]), max_size=3) | st.li
     seed=st.integers(0, 10**6),
 )
 @settings(max_examples=400)
-def test_every_unchanged_row_is_read_or_the_walk_fails(
+def test_every_row_that_nothing_happens_to_is_read_unless_the_walk_says_that_it_cannot_tell(
     ties: list[int], size: int, counts: bool, script: dict[int, list[str]], seed: int
 ) -> None:
     # Given rows with few different times. Between two requests, some are created or edited, and
