@@ -1,7 +1,7 @@
-"""For test_image.py, run by the interpreter of .venv-airflow: what Airflow makes of the example.
+"""Loads the example as Airflow does. For test_image.py, run by the interpreter of .venv-airflow.
 
-Prints the DAG as a line of JSON. Then, for each line of standard input, which names the folder of
-the data, runs the task `keep` outside of Airflow and prints what it returns.
+Prints the DAG as a line of JSON. Then, for each line of standard input, which is the folder of the
+data, runs the task `keep` outside of Airflow and prints its result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The same sandbox as that of the unit tests, and the environment that `make clients` makes."""
+"""The sandbox of the unit tests, and the environment that `make clients` creates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["box"]
 
 @pytest.fixture(scope="session")
 def clients() -> Path:
-    """Its interpreter. Without it a test is skipped; with REQUIRE_ALL=1 it fails."""
+    """Return its interpreter. Without it, tests are skipped, or fail with REQUIRE_ALL=1."""
     python = Path(__file__).parent.parent / ".venv-clients" / "bin" / "python"
     if not python.exists():
         reason = "PyAirbyte and dlt are not installed: make clients"

@@ -1,7 +1,7 @@
-"""For test_clients.py, run by the interpreter of .venv-clients: PyAirbyte, as the example uses it.
+"""Uses PyAirbyte as the example does. For test_clients.py, run by the interpreter of .venv-clients.
 
-Arguments: the configuration, the database and the connector. For every line on standard input the
-account is read once, and one line of JSON is printed: table -> its columns, their types and rows.
+Arguments: the configuration, the database and the connector. For each line of standard input, reads
+the account once and prints one line of JSON: table -> its columns, their types and its rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # what PyAirbyte prints is not an answer
+os.dup2(2, 1)  # the output of PyAirbyte is not an answer
 
 import duckdb  # noqa: E402
 from pyairbyte_duckdb import main  # noqa: E402

@@ -1,6 +1,6 @@
-"""The sample files of each provider, which Airbyte's tests and people read: `<provider>/*.json`.
+"""The sample files of each provider, for Airbyte's tests and for people: `<provider>/*.json`.
 
-python -m integration_tests.samples      write the states again, once they have another form
+python -m integration_tests.samples      write the states again, after their form has changed
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ FUTURE = "2999-01-01T00:00:00.000000Z"
 
 
 def sample(provider: str, name: str) -> Any:
-    """The content of one of a provider's files."""
+    """Return the content of one of a provider's files."""
     return json.loads((FOLDER / provider / name).read_text())
 
 
 def sample_config(account: Account, oauth: bool = False) -> Json:
-    """The provider's sample configuration, pointed at an account in the sandbox."""
+    """Return the provider's sample configuration, for an account in the sandbox."""
     config: Json = sample(account.name, "sample_config.json")
     config["provider"].update(account.config(oauth)["provider"])
     return config
 
 
 def invalid_config(account: Account) -> Json:
-    """The same, with the key that is good for nothing."""
+    """Return the same with an invalid key."""
     config = sample_config(account)
     invalid = sample(account.name, "invalid_config.json")["provider"]
     for name in ("credentials", account.key_field):
@@ -44,7 +44,7 @@ def invalid_config(account: Account) -> Json:
 
 
 def _write_states(account: Account) -> None:
-    """Write the states of a first sync, and the same as no sync can have left them yet."""
+    """Write the states of a first sync, and the same states in a far future."""
     output = read(sample_config(account))
     states = [
         {"type": "STREAM", "stream": state["stream"]}

@@ -3,7 +3,7 @@
 They come from the classes ``TestSpec`` and ``TestDiscovery`` of
 https://github.com/airbytehq/airbyte/tree/master/airbyte-integrations/bases/connector-acceptance-test
 (``connector_acceptance_test/tests/test_core.py``), which need Docker, an account and Airbyte's own
-test image. Here each rule is a function that returns the faults it finds, each with its path. It
+test image. Here, each rule is a function that returns the faults it finds, with their paths. It
 runs against the form of every provider and against every stream as ``discover`` reports it.
 
 Two rules are only warnings there: a date field needs the pattern of the form's date picker, and a
@@ -13,9 +13,9 @@ skipped there, because too many connectors break it. It runs here.
 
 Rules that do not apply:
 
-- The specification equals ``spec.yaml`` or ``spec.json``: there is no such file. The form is in the
+- The specification equals ``spec.yaml`` or ``spec.json``: neither file exists. The form is in the
   manifests.
-- Backward compatibility of specification and catalog: there is no earlier release to compare with.
+- Backward compatibility of specification and catalog: no earlier release exists to compare with.
 - Labels and environment variables of the image: ``test_image.py`` checks them.
 - OAuth: the paths in ``advanced_auth`` exist, and OAuth is the first choice. There is no
   ``advanced_auth``, and a test makes sure that nobody adds it without porting these two.
@@ -42,14 +42,14 @@ from unit_tests.harness import run_command, write_json
 
 Json = dict[str, Any]
 
-# -- schemas and the schemas within them ----------------------------------------------------------
+# -- schemas and their nested schemas -------------------------------------------------------------
 
 NAMED_SCHEMAS = ("properties", "patternProperties", "definitions", "$defs", "dependentSchemas")
 VALUES = ("const", "default", "enum", "examples")
 
 
 def schemas(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Json]]:
-    """A schema and all schemas within it, each with the path to it."""
+    """Return a schema and all nested schemas, each with its path."""
     if isinstance(node, list):
         for number, inner in enumerate(node):
             yield from schemas(inner, (*path, str(number)))
@@ -64,19 +64,19 @@ def schemas(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 def kinds(schema: Json) -> set[str]:
-    """The types of a schema, without null."""
+    """Return the types of a schema, without null."""
     declared = schema.get("type", [])
     return set([declared] if isinstance(declared, str) else declared) - {"null"}
 
 
 def field_of(path: tuple[str, ...]) -> str:
-    """The name of the field that a schema is about: ``…/properties/<name>/items``."""
+    """Return the name of the field that a schema describes: ``…/properties/<name>/items``."""
     names = [name for parent, name in zip(path, path[1:]) if parent == "properties"]
     return names[-1] if names else ""
 
 
 def declared(schema: Json, path: list[str]) -> Json | None:
-    """The schema of a field, nested or not; None if it is not declared."""
+    """Return the schema of a field, nested or not, or None if it is not declared."""
     for name in path:
         schema = schema.get("properties", {}).get(name)
         if schema is None:
@@ -362,7 +362,7 @@ def specification() -> Json:
 
 @pytest.fixture(params=("all providers", *providers()))
 def form(request: pytest.FixtureRequest) -> Json:
-    """The whole form, or what it is when one provider is chosen."""
+    """Return the whole form, or the form with one provider chosen."""
     whole: Json = specification()["connectionSpecification"]
     if request.param == "all providers":
         return whole
@@ -387,11 +387,11 @@ def test_an_enum_names_each_value_once(form):
     assert repeated_enum_values(form) == []
 
 
-def test_options_are_objects_that_one_constant_tells_apart(form):
+def test_options_are_objects_with_one_constant_that_identifies_them(form):
     assert indistinct_options(form) == []
 
 
-def test_fields_that_hold_secrets_and_only_they_are_marked_as_secret(form):
+def test_exactly_the_fields_with_secrets_are_marked_as_secret(form):
     assert badly_marked_secrets(form) == []
 
 
@@ -411,7 +411,7 @@ def test_no_keyword_is_used_that_the_form_cannot_show(form):
     assert forbidden_keywords(form) == []
 
 
-def test_a_date_takes_what_the_date_picker_writes(form):
+def test_a_date_field_accepts_what_the_date_picker_writes(form):
     assert dates_that_the_picker_cannot_fill_in(form) == []
 
 
@@ -467,14 +467,14 @@ def stream(request: pytest.FixtureRequest) -> Json:
     return found
 
 
-def test_every_stream_that_is_discovered_is_among_those_that_the_rules_are_run_on():
+def test_the_rules_are_run_on_every_discovered_stream():
     messages = [message for provider in providers() for message in discovery(provider)]
     catalogs = [message["catalog"] for message in messages if message["type"] == "CATALOG"]
     assert sorted(stream["name"] for one in catalogs for stream in one["streams"]) == STREAMS
 
 
 @pytest.mark.parametrize("provider", providers())
-def test_discover_gives_one_catalog_that_names_each_stream_once(provider):
+def test_discover_prints_one_catalog_with_each_stream_once(provider):
     assert faults_of_discovery(discovery(provider)) == []
 
 
@@ -514,7 +514,7 @@ def test_the_primary_key_of_a_stream_is_neither_an_object_nor_a_list(stream):
     assert composite_keys(stream) == []
 
 
-# -- every rule catches what it is there for ------------------------------------------------------
+# -- every rule finds a violation -----------------------------------------------------------------
 
 
 def form_with(**fields: Any) -> Json:
@@ -668,26 +668,29 @@ VIOLATIONS_OF_A_CATALOG: list[tuple[Callable[..., list[str]], Any, str]] = [
         for case in VIOLATIONS_OF_A_FORM + VIOLATIONS_OF_A_CATALOG
     ],
 )
-def test_each_rule_finds_the_fault_and_says_where_it_is(rule, violation, words):
+def test_each_rule_finds_a_violation_and_its_path(rule, violation, words):
     # Given a form or a stream that breaks one rule
-    # When the rule looks at it
+    # When the rule is run on it
     (fault,) = rule(violation)
-    # Then it finds the one fault and says where it is
+    # Then it finds that fault only, with its path
     assert words in fault
 
 
 def test_the_rule_on_sample_configurations_catches_a_value_that_does_not_fit():
+    # Given a form with a number and a required field
     form = {**form_with(a={"type": "integer"}), "required": ["b"]}
+    # Then a value of another type and a missing field are found, each with its path
     assert invalid_values(form, {"a": "1"}) == [
         "$.a: '1' is not of type 'integer'",
         "$: 'b' is a required property",
     ]
+    # And a form that is not a valid schema is an error
     with pytest.raises(jsonschema.SchemaError):
         invalid_values({"type": "text"}, {})
 
 
 WELL_FORMED = form_with(
-    type={"type": "string", "order": 0, "group": "x"},  # properties named like keywords
+    type={"type": "string", "order": 0, "group": "x"},  # properties with the names of keywords
     enum={"type": ["string", "null"], "order": 0, "enum": ["a", "b"]},
     token={"type": "string", "airbyte_secret": True, "order": 1},
     items={"type": "array", "items": {"enum": [1, 2]}},
@@ -702,5 +705,5 @@ WELL_FORMED = form_with(
 
 
 @pytest.mark.parametrize("rule", dict.fromkeys(case[0] for case in VIOLATIONS_OF_A_FORM))
-def test_no_rule_takes_a_field_that_is_named_like_a_keyword_for_the_keyword(rule):
+def test_no_rule_mistakes_a_field_with_the_name_of_a_keyword_for_the_keyword(rule):
     assert rule(WELL_FORMED) == []

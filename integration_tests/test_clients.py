@@ -1,4 +1,4 @@
-"""Real clients read the connector: PyAirbyte and dlt, as the examples use them, and the CDK's own.
+"""Real clients run the connector: PyAirbyte and dlt, as the examples use them, and the CDK's own.
 
 The clients' environment comes from `make clients`.
 """
@@ -41,7 +41,7 @@ def account(request: pytest.FixtureRequest, box: Sandbox) -> Account:
 
 
 def config_file(account: Account, folder: Path) -> Path:
-    """Of everything the account holds; with OAuth, whose tokens end after a few requests."""
+    """Write a configuration for all streams, with OAuth if possible. Tokens soon expire."""
     if account.has_oauth:
         account.side.oauth.after_uses = account.token_uses
     path = folder / "config.json"
@@ -51,7 +51,7 @@ def config_file(account: Account, folder: Path) -> Path:
 
 @contextmanager
 def pyairbyte(config: Path, folder: Path) -> Iterator[Callable[[], Tables]]:
-    """Yield what reads the account into DuckDB and returns the tables."""
+    """Yield a function that reads the account into DuckDB and returns the tables."""
     environment = {
         **os.environ,
         "AIRBYTE_PROJECT_DIR": str(folder),
@@ -85,7 +85,7 @@ def pyairbyte(config: Path, folder: Path) -> Iterator[Callable[[], Tables]]:
 
 
 def duckdb_type(schema: dict[str, Any]) -> str:
-    """What the example makes of a property: nullable, so its type is a list of two, or the key."""
+    """Return the column type of a property: a key with one type, or nullable with two types."""
     kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
     (kind,) = set(kinds) - {"null"}
     if schema.get("format") == "date-time":
@@ -99,7 +99,7 @@ def duckdb_type(schema: dict[str, Any]) -> str:
 
 
 def cells(table: Tables) -> list[dict[str, Any]]:
-    """The rows of a table, times as times again."""
+    """Return the rows of a table, with times parsed."""
     times = [name for name, kind in table["types"].items() if kind == "TIMESTAMP WITH TIME ZONE"]
     return [
         {
@@ -115,7 +115,7 @@ def assert_equal_to_truth(tables: Tables, account: Account) -> None:
     for stream, rows in account.tables.items():
         found = cells(tables[stream])
         if stream == "close_meeting_transcripts":
-            # A meeting without one is a row without one; deletions are told by close_meetings.
+            # Meetings without a transcript have a row too, and only close_meetings has deletions.
             deleted = account.side.deleted
             found = [row for row in found if row["transcripts"] not in (None, "[]")]
             found = [row for row in found if row["id"] not in deleted]
@@ -124,12 +124,12 @@ def assert_equal_to_truth(tables: Tables, account: Account) -> None:
 
 @pytest.mark.usefixtures("clients")
 def test_pyairbyte_keeps_duckdb_equal_to_the_provider(account, box, tmp_path):
-    # Given an account, whose tokens (where it has OAuth) end after a few requests
+    # Given an account whose OAuth tokens, if it has any, expire after a few requests
     config = config_file(account, tmp_path)
     with pyairbyte(config, tmp_path) as read:
         # When every stream is read into DuckDB
         tables = read()
-        # Then every table has the rows of the provider, and the columns and types of the schema
+        # Then every table has the provider's rows, and the columns and types of the schema
         assert_equal_to_truth(tables, account)
         for stream, table in tables.items():
             expected = {
@@ -142,15 +142,15 @@ def test_pyairbyte_keeps_duckdb_equal_to_the_provider(account, box, tmp_path):
                 if not name.startswith("_airbyte")
             }
             assert own == expected
-        # When meetings are edited, cancelled, deleted and added, and the account is read again
+        # When meetings are edited, cancelled, deleted and created, and the account is read again
         box.clock.advance(minutes=10)
         account.change_for_demo()
-        # Then the tables are equal to the provider again
+        # Then the tables equal the provider's data again
         assert_equal_to_truth(read(), account)
-    # And PyAirbyte has nothing to complain about
+    # And PyAirbyte logs no warning
     log = (tmp_path / "log").read_text()
     assert "Could not determine airbyte type" not in log and "Error" not in log
-    # And the refresh token that was issued last is in the configuration, for the next run
+    # And the configuration file has the newest refresh token for the next run
     if account.has_oauth:
         oauth = account.side.oauth
         assert oauth.refreshes >= 2
@@ -168,9 +168,9 @@ def test_dlt_keeps_duckdb_equal_to_the_provider(provider, box, tmp_path):
     stream, started = account.streams[0], account.columns.start
     only = [f"--stream={stream}"] if provider == "highlevel" else []
     for _ in range(2):
-        # When the example's pipeline runs; and again, after meetings have changed
+        # When the example's pipeline runs, and runs again after meetings have changed
         load_with_dlt(config, database, tmp_path, only)
-        # Then the table of meetings is equal to the provider, and its times know their zone
+        # Then the table of meetings equals the provider's data, and its times have a zone
         truth = account.side.truth()
         live = [
             row
@@ -199,7 +199,7 @@ def load_with_dlt(config: Path, database: Path, folder: Path, only: list[str]) -
 
 
 def dlt_rows(database: Path, stream: str, folder: Path) -> list[dict[str, Any]]:
-    """Identity, title and start of the rows that dlt has loaded."""
+    """Return the id, title and start of the rows that dlt loaded."""
     start, deleted = ("starts_at", "is_deleted") if "close" in stream else ("start_time", "NULL")
     query = f"SELECT id, title, {start}, {deleted} FROM meetings_raw.{stream}"
     code = """if True:
@@ -215,13 +215,13 @@ def dlt_rows(database: Path, stream: str, folder: Path) -> list[dict[str, Any]]:
     return [dict(zip(names, row)) for row in json.loads(done.stdout)]
 
 
-def test_the_cdk_s_own_reader_goes_on_from_the_state_of_the_first_read(account):
-    # Given what the CDK's test reader reads at first
+def test_the_cdks_own_reader_continues_from_the_state_of_the_first_read(account):
+    # Given a first read with the CDK's test reader
     config = account.config()
     first = entrypoint_read(config, [])
-    # When it reads again with the state of that read, and nothing has changed
+    # When it reads again with the state of that read, without changes
     again = entrypoint_read(config, [message.state for message in first.state_messages])
-    # Then it has read all, and next to nothing again: the rows of the look-back
+    # Then the first read has every row, and the second one only those of the look-back
     assert not first.errors and not again.errors
     assert len(first.records) > 30
     incremental = [one for one in again.records if cursor_of(one.record.stream)]

@@ -1,6 +1,6 @@
 """The example for Dagster: the connector into DuckDB, then dbt, in one graph.
 
-Dagster's environment comes from `make dagster`, that of PyAirbyte and dbt from `make clients`.
+`make dagster` creates the environment of Dagster, `make clients` that of PyAirbyte and dbt.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def dagster() -> Path:
 def materialize(
     dagster: Path, config: Path, folder: Path, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Make every asset, as a user does without the web page."""
+    """Materialize every asset, as a user does from the command line."""
     example = CHECKOUT / "examples" / "dagster_assets.py"
     return subprocess.run(
         [dagster, "job", "execute", "-f", example, "-j", "everything"],
@@ -54,7 +54,7 @@ def materialize(
 
 
 def titles(clients: Path, database: Path) -> dict[str, str]:
-    """Titles by id, of the meetings in dbt's table that are not deleted."""
+    """Return the titles by id of the meetings in dbt's table that are not deleted."""
     query = "SELECT provider_meeting_id, title FROM unified_meetings.meetings WHERE NOT is_deleted"
     code = """if True:
         import duckdb, json, sys
@@ -65,7 +65,7 @@ def titles(clients: Path, database: Path) -> dict[str, str]:
     return dict(json.loads(done.stdout))
 
 
-def test_the_graph_makes_a_table_of_meetings_that_equals_the_provider(
+def test_the_graph_creates_a_table_of_meetings_that_equals_the_provider(
     dagster: Path, clients: Path, box: Sandbox, tmp_path: Path
 ) -> None:
     # Given an account
@@ -74,16 +74,16 @@ def test_the_graph_makes_a_table_of_meetings_that_equals_the_provider(
     config.write_text(json.dumps(account.config()))
     # When every asset is made
     done = materialize(dagster, config, tmp_path)
-    # Then dbt's table has the meetings of the provider
+    # Then dbt's table has the provider's meetings
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     expected = {key: row["title"] for key, row in account.side.truth().items()}
     assert titles(clients, tmp_path / "meetings.duckdb") == expected
 
 
-def test_a_connector_that_fails_fails_the_asset_with_its_words_and_dbt_is_not_run(
+def test_if_the_connector_fails_the_asset_fails_with_its_message_and_dbt_is_not_run(
     dagster: Path, tmp_path: Path
 ) -> None:
-    # Given clients that only note that they were started, and fail
+    # Given clients that record that they were started, and fail
     for name in ("python", "dbt"):
         script = tmp_path / name
         script.write_text(
@@ -92,7 +92,7 @@ def test_a_connector_that_fails_fails_the_asset_with_its_words_and_dbt_is_not_ru
         script.chmod(0o755)
     # When every asset is made
     done = materialize(dagster, tmp_path / "config.json", tmp_path, MEETINGS_CLIENTS=str(tmp_path))
-    # Then the run fails, and says what the connector said
+    # Then the run fails with the message of the connector
     assert done.returncode != 0
     assert "python failed:\nwords of it" in done.stdout + done.stderr
     # And dbt is not run

@@ -1,10 +1,10 @@
 """The dbt package: from the sandbox through the connector and a warehouse to the two models.
 
-PyAirbyte fills DuckDB and PostgreSQL (a real server), and PostgreSQL is filled once more as by a
-destination that keeps the names and types of the schemas. dbt and the clients come from `make
-clients`, dbt for BigQuery and Snowflake from `make warehouses`, the oldest dbt that the package
-supports from `make oldest-dbt`, PostgreSQL from Debian's package `postgresql`. Without them these
-tests are skipped; with REQUIRE_ALL=1 they fail.
+PyAirbyte fills DuckDB and PostgreSQL (a real server). PostgreSQL is also filled as a destination
+would that keeps the names and types of the schemas. dbt and the clients come from `make clients`,
+dbt for BigQuery and Snowflake from `make warehouses`, the oldest dbt that the package supports from
+`make oldest-dbt`, PostgreSQL from Debian's package `postgresql`. Without them these tests are
+skipped; with REQUIRE_ALL=1 they fail.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MARTS = "unified_meetings"  # the schema of the tables
 
 Json = dict[str, Any]
 
-pytestmark = pytest.mark.xdist_group("dbt")  # they share a process, but for the two long ones
+pytestmark = pytest.mark.xdist_group("dbt")  # they share a process, except for the two long ones
 
 
 def missing(reason: str) -> None:
@@ -62,10 +62,10 @@ def clients() -> None:
 
 
 class Warehouse:
-    """A process of the clients and the warehouse that `variables` lead it to.
+    """A process of the clients, and the warehouse that `variables` select.
 
-    `sync` reads the accounts into the schema `raw`; dbt makes its models in schemas whose names
-    begin with `unified`. `environment` is the one with Python and dbt.
+    `sync` reads the accounts into the schema `raw`. dbt creates its models in schemas whose names
+    start with `unified`. `environment` is the one with Python and dbt.
     """
 
     kind = "duckdb"
@@ -121,27 +121,27 @@ class Warehouse:
         self.ask("pyairbyte", self.kind, str(CONNECTOR), list(configs.values()))
 
     def sql(self, *statements: str) -> list[list[Json]]:
-        """Run the statements; the rows of each."""
+        """Run the statements and return the rows of each."""
         rows: list[list[Json]] = self.ask("sql", self.kind, statements)
         return rows
 
     def dbt(self, *arguments: str, succeeds: bool = True, **variables: Any) -> str:
-        """Run dbt with the variables of the package; its messages."""
+        """Run dbt with the variables of the package and return its messages."""
         variables = {"meetings_schema": "raw", "meetings_look_back_hours": 0, **variables}
         options = ["--target", self.kind, "--vars", json.dumps(variables)]
         return self.run([*arguments, *options], succeeds=succeeds)
 
     def run(self, arguments: Sequence[str], succeeds: bool = True) -> str:
-        """Run dbt with these arguments alone; its messages."""
+        """Run dbt with only these arguments and return its messages."""
         done = self.ask("dbt", arguments)
         messages: str = done["messages"]
         assert done["success"] is succeeds, messages[-5000:]
-        warnings = messages.replace("This version of dbt is deprecated", "")  # which 1.8 says
+        warnings = messages.replace("This version of dbt is deprecated", "")  # a message of dbt 1.8
         assert "eprecat" not in warnings, messages[-5000:]
         return messages
 
     def models(self) -> tuple[dict[unified.Key, Json], dict[unified.Key, list[Json]]]:
-        """The rows of both models, as `unified` has them."""
+        """Return the rows of both models, in the form of `unified`."""
         meetings, attendees = self.sql(
             f"select * from {MARTS}.meetings", f"select * from {MARTS}.meeting_attendees"
         )
@@ -170,7 +170,7 @@ class PostgreSQL(Warehouse):
 
 
 class Destination(PostgreSQL):
-    """Filled with the names and types of the schemas."""
+    """PostgreSQL, filled with the names and types of the schemas."""
 
     def __init__(self, folder: Path, port: int) -> None:
         super().__init__(folder, port)
@@ -187,13 +187,13 @@ class Destination(PostgreSQL):
 
 @contextmanager
 def postgres_server() -> Iterator[int]:
-    """A server of its own on a free port, without root's rights; yields the port."""
+    """Run a server on a free port, without root's rights, and yield the port."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs:
         missing("PostgreSQL is not installed: apt-get install postgresql")
     user: Json = {}
     with tempfile.TemporaryDirectory() as folder:
-        if os.getuid() == 0:  # which PostgreSQL refuses
+        if os.getuid() == 0:  # PostgreSQL refuses to run as root
             nobody = pwd.getpwnam("nobody")
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
             user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
@@ -233,14 +233,14 @@ def postgres_server() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    """One for all tests: dbt takes seconds to start and to read the package."""
+    """One process for all tests, because dbt takes seconds to start and to read the package."""
     with Warehouse(tmp_path_factory.mktemp("duckdb")) as warehouse:
         yield warehouse
 
 
 @pytest.fixture
 def duckdb(process: Warehouse) -> Warehouse:
-    """An empty DuckDB."""
+    """Return an empty DuckDB."""
     empty(process)
     return process
 
@@ -293,28 +293,28 @@ WAREHOUSES = ("duckdb", "postgresql", "destination")
     [pytest.param(kind, marks=pytest.mark.xdist_group(kind)) for kind in WAREHOUSES],
 )
 def test_both_models_equal_the_sandbox_after_changes_and_after_a_full_refresh(kind, request, box):
-    # Given an account of each provider, read into the warehouse
+    # Given an account of each provider, synced to the warehouse
     warehouse: Warehouse = request.getfixturevalue(kind)
     accounts = {name: account.sample(box) for name, account in ACCOUNTS.items()}
     for account in accounts.values():
         account.add_awkward()
     configs = {name: account.config() for name, account in accounts.items()}
     warehouse.sync(configs)
-    # When dbt makes the models for the first time (with its own tests of keys and values)
+    # When dbt builds the models for the first time, and runs its own tests of keys and values
     warehouse.dbt("build")
-    # Then they are what the sandbox holds
+    # Then they equal the sandbox's data
     assert_models_equal_truth(warehouse, accounts)
-    # When meetings are edited, moved, cancelled, deleted and added, and people taken out of them
+    # When meetings are edited, moved, cancelled, deleted and created, and lose attendees
     box.clock.advance(minutes=10)
     for account in accounts.values():
         account.change_for_demo()
         account.change_awkward()
-    if kind == "destination":  # PyAirbyte keeps what a full refresh no longer has
+    if kind == "destination":  # PyAirbyte keeps rows that a full refresh no longer has
         box.close.delete_outcome(box.close.outcomes[0]["id"])
     warehouse.sync(configs)
-    # And dbt goes on with what was extracted since
+    # And dbt adds what was extracted since
     warehouse.dbt("run")
-    # Then the models are what the sandbox holds now
+    # Then the models equal the sandbox's current data
     assert_models_equal_truth(warehouse, accounts)
     went_on = warehouse.models()
     # And a full refresh makes no difference
@@ -322,7 +322,7 @@ def test_both_models_equal_the_sandbox_after_changes_and_after_a_full_refresh(ki
     assert warehouse.models() == went_on
 
 
-# -- what may be there and what not ---------------------------------------------------------------
+# -- what may be missing --------------------------------------------------------------------------
 
 SALESLOFT = (
     "create schema raw; create table raw.salesloft_meetings as select * from (values {}) as {}"
@@ -334,16 +334,16 @@ def salesloft(*rows: str) -> str:
     return SALESLOFT.format(", ".join(f"({row})" for row in rows), COLUMNS)
 
 
-def test_absent_tables_and_columns_are_empty_and_null(duckdb):
+def test_missing_tables_and_columns_are_empty_and_null(duckdb):
     # Given a warehouse with one stream, whose table lacks most columns
     duckdb.sql(
         salesloft(
             "7, 'Demo', timestamptz '2026-06-30 23:30:00-07:00', 'booked', timestamp '2026-06-01'"
         )
     )
-    # When dbt makes the models, and runs its own tests
+    # When dbt builds the models and runs its own tests
     duckdb.dbt("build")
-    # Then there is that meeting, in UTC, and null where nothing is known
+    # Then the models have that meeting, in UTC, with null for everything that is missing
     ((meeting,), attendees) = duckdb.sql(
         f"select * from {MARTS}.meetings", f"select * from {MARTS}.meeting_attendees"
     )
@@ -363,10 +363,10 @@ def test_absent_tables_and_columns_are_empty_and_null(duckdb):
         "is_deleted": False,
         "extracted_at": "2026-06-01 00:00:00",
     }
-    # And its freshness can be asked for: it is too old by far
+    # And dbt can check its freshness, which is far too old
     freshness = duckdb.dbt("source", "freshness", "--select", "source:salesloft", succeeds=False)
     assert "ERROR STALE freshness of salesloft.salesloft_meetings" in freshness
-    # And the documentation describes every column that there is, and no other
+    # And the documentation describes exactly the existing columns
     duckdb.dbt("docs", "generate")
     manifest, catalog = (
         json.loads((duckdb.folder / "target" / f"{name}.json").read_text())
@@ -404,14 +404,14 @@ def test_absent_tables_and_columns_are_empty_and_null(duckdb):
     ],
 )
 def test_a_wrong_variable_is_named_instead_of_making_empty_models(duckdb, variables, words):
-    # Given a raw table, and a variable that leads elsewhere
+    # Given a raw table, and a variable that names another place
     duckdb.sql(salesloft("7, 'Demo', timestamp '2026-06-01', 'booked', timestamp '2026-06-01'"))
-    # When dbt runs, Then it fails and names the variable
+    # When dbt runs, then it fails and names the variable
     assert words in duckdb.dbt("run", succeeds=False, **variables)
 
 
-def test_an_incremental_run_takes_what_was_extracted_since_less_the_look_back(duckdb):
-    # Given two meetings in the models, in a table that keeps every version of a row
+def test_an_incremental_run_reads_rows_extracted_since_the_look_back_before_the_last_run(duckdb):
+    # Given two meetings in the models, and a raw table that keeps every version of a row
     duckdb.sql(
         salesloft(
             "1, 'One', timestamp '2026-06-01', 'booked', timestamp '2026-06-10 12:00:00'",
@@ -420,22 +420,22 @@ def test_an_incremental_run_takes_what_was_extracted_since_less_the_look_back(du
         )
     )
     duckdb.dbt("run")
-    # When a version arrives late, extracted before what the models have seen, and a row is gone
+    # When a version arrives that was extracted before the last run, and a row vanishes
     duckdb.sql(
         "update raw.salesloft_meetings set title = 'Late', _airbyte_extracted_at = timestamp "
         "'2026-06-10 10:30:00' where id = 1",
         "delete from raw.salesloft_meetings where id = 2",
     )
     titles = f"select title from {MARTS}.meetings"
-    # Then a look-back of one hour does not reach it, and one of two does; what is gone is gone
+    # Then a look-back of two hours reads it, one of one hour does not, and the vanished row is gone
     duckdb.dbt("run", meetings_look_back_hours=1)
     assert duckdb.sql(titles) == [[{"title": "One"}]]
     duckdb.dbt("run", meetings_look_back_hours=2)
     assert duckdb.sql(titles) == [[{"title": "Late"}]]
 
 
-def test_a_meeting_is_past_once_it_has_ended_though_nothing_was_extracted_since(duckdb):
-    # Given a meeting that is over and one to come, of which the models have an older view
+def test_a_meeting_is_past_once_it_has_ended_even_without_new_rows(duckdb):
+    # Given a past and an upcoming meeting, and models in which neither is past
     duckdb.sql(
         salesloft(
             "1, 'Over', timestamp '2026-06-01', 'booked', timestamp '2026-05-10'",
@@ -446,9 +446,9 @@ def test_a_meeting_is_past_once_it_has_ended_though_nothing_was_extracted_since(
     past = f"select title, is_past, outcome from {MARTS}.meetings order by title"
     made = duckdb.sql(past)
     duckdb.sql(f"update {MARTS}.meetings set is_past = false")
-    # When dbt goes on, without a new row
+    # When dbt runs again, without new rows
     duckdb.dbt("run")
-    # Then the first is past again, which says nothing of its outcome
+    # Then the first one is past again, and its outcome is still unknown
     assert duckdb.sql(past) == made
     assert made == [
         [
@@ -458,15 +458,15 @@ def test_a_meeting_is_past_once_it_has_ended_though_nothing_was_extracted_since(
     ]
 
 
-def test_accounts_of_several_schemas_are_told_apart_by_connection(duckdb):
+def test_accounts_in_several_schemas_have_different_connections(duckdb):
     # Given two accounts of one provider in two schemas, with the same id in both
     row = "1, '{}', timestamp '2026-06-01 09:00:00', 'booked', timestamp '2026-06-10'"
     duckdb.sql(salesloft(row.format("Here")))
     duckdb.sql(salesloft(row.format("There")).replace("raw", "other"))
-    # When dbt is told of both
+    # When dbt reads both
     here, there = {"name": "here"}, {"name": "there", "schema": "other"}
     duckdb.dbt("build", meetings_connections=[here, there])
-    # Then both meetings are there, each with its connection and a key of its own
+    # Then it has both meetings, each with its connection and its own key
     (rows,) = duckdb.sql(
         f"select connection, title from {MARTS}.meetings order by connection, meeting_key"
     )
@@ -477,7 +477,7 @@ def test_accounts_of_several_schemas_are_told_apart_by_connection(duckdb):
 
 
 def test_clock_times_without_an_offset_are_read_in_the_zone_of_the_location(duckdb):
-    # Given a time of HighLevel whose offset was dropped, and one of Salesloft, which is UTC
+    # Given a time of HighLevel without its offset, and one of Salesloft, which is UTC
     duckdb.sql(
         salesloft("1, '', timestamp '2026-06-30 23:30:00', 'booked', timestamp '2026-06-10'")
     )
@@ -485,15 +485,15 @@ def test_clock_times_without_an_offset_are_read_in_the_zone_of_the_location(duck
         "create table raw.highlevel_calendar_events as select 'a' as id, "
         "timestamp '2026-06-30 23:30:00' as starttime, timestamp '2026-06-10' as dateupdated"
     )
-    # When dbt is told the zone of the location
+    # When the variable for the zone of the location is set
     duckdb.dbt("run", highlevel_time_zone="America/Los_Angeles")
-    # Then the former is that point in time, and the latter is as it was
+    # Then the first time is read in that zone, and the second one is unchanged
     (rows,) = duckdb.sql(f"select provider, starts_at from {MARTS}.meetings order by provider")
     assert rows == [
         {"provider": "highlevel", "starts_at": "2026-07-01 06:30:00"},
         {"provider": "salesloft", "starts_at": "2026-06-30 23:30:00"},
     ]
-    # And a provider that is switched off has no rows any more
+    # And a provider that is switched off has no more rows
     duckdb.dbt("run", using_salesloft=False)
     assert duckdb.sql(f"select provider from {MARTS}.meetings") == [[{"provider": "highlevel"}]]
 
@@ -506,7 +506,7 @@ OWN_MODELS = {
     "meeting_attendees": "select 'ours' as room from {{ ref('meetings') }}",
     "stg_close__meetings": "select 'ours' as room",
 }
-# The streams that the README's variables leave on, and one that they switch off, which is stale
+# The streams that are on with the README's variables, and a stale one that they switch off
 RAW_TABLES = """
 create schema airbyte_raw;
 create table airbyte_raw.salesloft_meetings as
@@ -523,7 +523,7 @@ create table airbyte_raw.close_meeting_transcripts as
 
 
 def section(heading: str) -> str:
-    """What the README has below a heading of the second level."""
+    """Return the README's section with this heading of the second level."""
     return README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
@@ -532,7 +532,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The dbt commands of a text, each as its arguments."""
+    """Return the dbt commands in a text, each as a list of arguments."""
     lines = [line for block in blocks(text, "sh") for line in block.splitlines()]
     lines += re.findall(r"`(dbt [a-z][^`]*)`", text)
     found = [shlex.split(line, comments=True) for line in lines]
@@ -546,7 +546,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 def repository(folder: Path, tag: str) -> None:
-    """A repository with the package in the folder `dbt`, as it is here, under that tag."""
+    """Create a repository with the current package in the folder `dbt`, with this tag."""
     skip = shutil.ignore_patterns("target", "logs", "dbt_packages", "*.duckdb", ".user.yml")
     shutil.copytree(PACKAGE, folder / "dbt", ignore=skip)
     git(folder, "init", "--quiet")
@@ -555,10 +555,10 @@ def repository(folder: Path, tag: str) -> None:
     git(folder, "tag", tag)
 
 
-def test_every_command_of_the_readme_is_run_below():
+def test_every_command_in_the_readme_is_run_by_a_test():
     # Given the commands that the tests below run
     run = [*commands(section("Install")), *commands(section("Try it"))]
-    # Then the README has no other; in a sentence one may be shortened, as in `dbt build`
+    # Then the README has no others; sentences may shorten them, as in `dbt build`
     assert [
         one for one in commands(README) if one not in [known[: len(one)] for known in run]
     ] == []
@@ -588,7 +588,7 @@ def test_the_readme_s_commands_run_in_a_project_with_models_of_the_same_names(
     (project / "dbt_project.yml").write_text(header + variables)
     for name, select in OWN_MODELS.items():
         (project / "models" / f"{name}.sql").write_text(select)
-    # And the package in the repository that packages.yml names
+    # And the package, in the repository that packages.yml names
     remote = tmp_path / "remote"
     repository(remote, tag=package["revision"])
     instead = {
@@ -596,13 +596,13 @@ def test_the_readme_s_commands_run_in_a_project_with_models_of_the_same_names(
         "GIT_CONFIG_KEY_0": f"url.file://{remote}.insteadOf",
         "GIT_CONFIG_VALUE_0": package["git"],
     }
-    # When every command of the README is run, in its order
+    # When every command in the README is run in order
     with Warehouse(tmp_path, instead, environment) as warehouse:
         warehouse.sql(*RAW_TABLES.split(";"))
         places = ["--project-dir", str(project), "--profiles-dir", str(project)]
         for arguments in commands(install):
             warehouse.run([*arguments, *places])
-        # And the project's own models are made
+        # And the project's own models are built
         warehouse.run(["run", "--select", "package:shop", *places])
         # Then each has its own tables
         theirs, made, staged = warehouse.sql(
@@ -637,13 +637,13 @@ def test_the_readme_s_trial_runs_in_the_folder_of_the_package(process):
     # When it is run
     for arguments in commands(section("Try it")):
         process.run(arguments)
-    # Then the table is there
+    # Then the table exists
     assert process.sql(f"select title from {MARTS}.meetings") == [[{"title": "Demo"}]]
     process.sql("drop table main.salesloft_meetings")
 
 
 def test_every_example_query_runs_on_the_models(duckdb):
-    # Given models of a meeting to come and one that is over
+    # Given models with an upcoming and a past meeting
     duckdb.sql(
         salesloft(
             "1, 'Over', now() - interval 2 day, 'booked', timestamp '2026-06-10'",
@@ -656,7 +656,7 @@ def test_every_example_query_runs_on_the_models(duckdb):
     folder = duckdb.folder / "target" / "compiled" / "meetings" / "analyses"
     queries = {file.stem: file.read_text() for file in sorted(folder.glob("*.sql"))}
     rows = dict(zip(queries, duckdb.sql(*queries.values())))
-    # Then they tell them apart
+    # Then each returns the expected one
     assert {name: len(found) for name, found in rows.items()} == {
         "next_week": 1,
         "outcomes_by_owner": 1,
@@ -666,7 +666,7 @@ def test_every_example_query_runs_on_the_models(duckdb):
     assert rows["past_without_outcome"][0]["without_outcome"] == 1
 
 
-# -- warehouses that are only compiled for --------------------------------------------------------
+# -- compilation for other warehouses -------------------------------------------------------------
 
 PLACES = {
     "bigquery": {"method": "oauth-secrets", "token": "none", "project": "p", "dataset": "unified"},
@@ -685,7 +685,7 @@ def test_the_models_compile_to_the_warehouse_s_sql(kind, process, tmp_path):
     # Given a warehouse that cannot be reached
     profile = {"target": kind, "outputs": {kind: {"type": kind, "threads": 1, **PLACES[kind]}}}
     (tmp_path / "profiles.yml").write_text(json.dumps({"meetings": profile}))
-    # When dbt compiles the models, with every raw table and column taken for existing
+    # When dbt compiles the models, as if every raw table and column existed
     variables = {"meetings_schema": "raw", "meetings_introspect": False}
     done = subprocess.run(
         [
@@ -698,7 +698,7 @@ def test_the_models_compile_to_the_warehouse_s_sql(kind, process, tmp_path):
         capture_output=True,
         text=True,
     )
-    # Then it does, and what comes of every model is SQL of that warehouse
+    # Then it succeeds, and every model is valid SQL of that warehouse
     assert done.returncode == 0, done.stdout[-4000:]
     compiled = tmp_path / "compiled" / "meetings"
     models = [

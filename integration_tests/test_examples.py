@@ -1,4 +1,4 @@
-"""The programs in examples/ find the connector, from wherever they are started.
+"""The programs in examples/ find the connector in whatever folder they are started.
 
 The clients' environment comes from `make clients`.
 """
@@ -25,7 +25,7 @@ def program(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def interpreter(clients: Path, tmp_path: Path) -> Path:
-    """The clients' interpreter in a folder of its own, so that anything can be put beside it."""
+    """Return the clients' interpreter in a new folder, so that tests can put files beside it."""
     python = tmp_path / "env" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to(clients.resolve())
@@ -33,7 +33,7 @@ def interpreter(clients: Path, tmp_path: Path) -> Path:
 
 
 def put_connector(folder: Path) -> Path:
-    """A `source-meetings` that only notes that it was started."""
+    """Create a `source-meetings` that only records that it was started."""
     script = folder / "source-meetings"
     folder.mkdir(parents=True, exist_ok=True)
     script.write_text('#!/bin/sh\necho "$0" >> "$STARTED"\nexit 1\n')
@@ -44,7 +44,7 @@ def put_connector(folder: Path) -> Path:
 def run(
     program: str, *options: str, interpreter: Path, clients: Path, folder: Path
 ) -> tuple[subprocess.CompletedProcess[str], set[str]]:
-    """Run a program in an empty folder; how it ended, and which connectors it has started."""
+    """Run a program in an empty folder. Return its result and the connectors that it started."""
     (packages,) = clients.parent.parent.glob("lib/python*/site-packages")
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
@@ -71,7 +71,7 @@ def run(
     return done, set(started.read_text().split())
 
 
-def test_the_connector_beside_the_interpreter_comes_before_that_on_the_path(
+def test_the_connector_beside_the_interpreter_takes_precedence_over_the_path(
     program, interpreter, clients, tmp_path
 ):
     # Given a connector beside the interpreter, and another one on the PATH
@@ -84,7 +84,7 @@ def test_the_connector_beside_the_interpreter_comes_before_that_on_the_path(
 
 
 def test_the_connector_on_the_path_is_found(program, interpreter, clients, tmp_path):
-    # Given a connector on the PATH alone
+    # Given a connector on the PATH only
     on_path = put_connector(tmp_path / "path")
     # When the example is started in another folder
     done, started = run(program, interpreter=interpreter, clients=clients, folder=tmp_path)
@@ -92,11 +92,13 @@ def test_the_connector_on_the_path_is_found(program, interpreter, clients, tmp_p
     assert started == {str(on_path)}, done.stderr[-2000:]
 
 
-def test_without_a_connector_the_cure_is_all_that_is_said(program, interpreter, clients, tmp_path):
-    # Given no connector beside the interpreter or on the PATH
+def test_without_a_connector_the_only_message_says_what_to_do(
+    program, interpreter, clients, tmp_path
+):
+    # Given no connector, neither beside the interpreter nor on the PATH
     # When the example is started
     done, _ = run(program, interpreter=interpreter, clients=clients, folder=tmp_path)
-    # Then it says where it has looked, how to install one and which option names it
+    # Then it says where it looked, how to install the connector, and which option names its path
     assert done.returncode == 1
     assert done.stderr == (
         f"source-meetings is neither in {interpreter.parent} nor on the PATH. Run `make install` "
@@ -104,12 +106,12 @@ def test_without_a_connector_the_cure_is_all_that_is_said(program, interpreter, 
     )
 
 
-def test_a_named_connector_that_is_not_there_is_named_in_the_error(
+def test_the_error_has_the_path_of_a_connector_that_does_not_exist(
     program, interpreter, clients, tmp_path
 ):
     # Given a connector on the PATH
     put_connector(tmp_path / "path")
-    # When the example is told another one, which is not there
+    # When the option of the example names another one, which does not exist
     done, started = run(
         program,
         "--connector=nowhere/source-meetings",
@@ -117,7 +119,7 @@ def test_a_named_connector_that_is_not_there_is_named_in_the_error(
         clients=clients,
         folder=tmp_path,
     )
-    # Then it says so, and does not start the one on the PATH instead
+    # Then the error has that path, and the connector on the PATH is not started
     missing = tmp_path / "elsewhere" / "nowhere" / "source-meetings"
     assert done.returncode == 1 and started == set()
     assert done.stderr == f"--connector: {missing} is not an executable file.\n"

@@ -1,8 +1,8 @@
 """The container image, built by `make image` and run as the README and Airbyte run it.
 
-No registry is needed: the base is a STAND-IN made of Debian's packages (stand_in/engine.sh), which
-proves our Dockerfile and says nothing of Airbyte's official base. To test an image that was built
-on the official one, with docker or podman: `IMAGE=source-meetings:0.1.0 pytest <this file>`.
+No registry is needed. The base is a STAND-IN built from Debian's packages (stand_in/engine.sh). It
+tests our Dockerfile, but not Airbyte's official base. To test an image that was built on the
+official one, with docker or podman: `IMAGE=source-meetings:0.1.0 pytest <this file>`.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ STAND_IN = Path(__file__).parent / "stand_in"
 AIRFLOW = ROOT / ".venv-airflow" / "bin" / "python"
 NEEDED = ("podman", "runc", "netavark", "mmdebstrap", "make")
 IMAGE = f"source-meetings:{__version__}"
-# A word that lies in places of the checkout where secrets and left-overs lie
+# A word that the test puts into the checkout wherever secrets and leftover files can be
 DECOY = "a-decoy-that-must-not-be-in-the-image"
 
-# One worker, for the image is built once.
+# One worker, because the image is built once.
 pytestmark = pytest.mark.xdist_group("image")
 
 
 @dataclass(frozen=True)
 class Engine:
-    """`docker` on the path of `environment`, be it docker or podman; `options` for every run."""
+    """`docker` on the path of `environment`, docker or podman. `options` are for every run."""
 
     image: str
     environment: dict[str, str]
-    folder: Path  # where it is run; below it lies `secrets`, as in the README
+    folder: Path  # the working directory, with the folder `secrets`, as in the README
     options: tuple[str, ...] = ()
 
     def docker(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -60,13 +60,13 @@ class Engine:
         )
 
     def command(self, arguments: str, *options: str) -> list[str]:
-        """`docker run` as the README has it, with further options; `arguments` as in a shell."""
+        """Return `docker run` as in the README, with more options; `arguments` as in a shell."""
         secrets = f"{self.folder}/secrets:/secrets"
         run = ["docker", "run", "--rm", "-i", *self.options, "-v", secrets, *options]
         return [*run, self.image, *shlex.split(arguments)]
 
     def run(self, arguments: str, *options: str) -> Output:
-        """What one command of the connector printed: nothing but protocol messages."""
+        """Return the output of one command of the connector, which must be protocol messages."""
         return output_of(self.docker(*self.command(arguments, *options)[1:]))
 
     def shell(self, script: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -75,14 +75,14 @@ class Engine:
         return self.docker(*run, self.image, "-c", script)
 
     def write(self, name: str, value: Any) -> None:
-        """Put a file into `secrets`."""
+        """Write a file into `secrets`."""
         path = self.folder / "secrets" / name
         path.write_text(json.dumps(value))
         give(path)
 
 
 def give(path: Path, user: int = 1000) -> None:
-    """Let a user of a container read and write it, and as few others as we can."""
+    """Let a user of a container read and write it, and as few others as possible."""
     if os.getuid() == 0:
         os.chown(path, user, user)
         path.chmod(0o700 if path.is_dir() else 0o600)
@@ -121,7 +121,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         if os.environ.get("REQUIRE_ALL") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    # Its standard input is ours to close: whatever becomes of this process, it then cleans up.
+    # We hold its standard input. It cleans up when that is closed, however this process ends.
     stand_in = subprocess.Popen(
         [str(STAND_IN / "engine.sh"), str(folder)],
         stdin=subprocess.PIPE,
@@ -150,20 +150,21 @@ def catalog(provider: str) -> Any:
 
 
 def build(folder: Path, environment: dict[str, str]) -> None:
-    """`make image` in a copy of the checkout in which secrets and left-overs lie about."""
+    """Run `make image` in a copy of the checkout with secrets and leftover files in it."""
     checkout = folder / "checkout"
     checkout.mkdir()
     for name in ("Dockerfile", ".dockerignore", "Makefile", "setup.py", "pyproject.toml"):
         shutil.copy(ROOT / name, checkout)
     shutil.copy(ROOT / "README.md", checkout)
     for name in ("source_meetings", "schemas", "sandbox", "unit_tests"):
-        # Other tests write into __pycache__ meanwhile.
+        # Other tests write to __pycache__ meanwhile.
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     for place in ("", "secrets", "source_meetings", "source_meetings/providers/close", "schemas"):
         (checkout / place).mkdir(exist_ok=True)
         for name in (".env", "config.txt", "state.jsonl"):
             (checkout / place / name).write_text(DECOY)
-    # The build may download: it needs to know which certificates, and which index, pip uses here.
+    # The build may download packages, so it needs the certificates and the index that pip uses
+    # here.
     settings = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True
     )
@@ -190,12 +191,12 @@ def build(folder: Path, environment: dict[str, str]) -> None:
 # -- the image ------------------------------------------------------------------------------------
 
 
-def test_the_image_says_what_it_is_and_runs_as_the_user_of_the_base(engine: Engine) -> None:
+def test_the_image_has_labels_and_runs_as_the_user_of_the_base(engine: Engine) -> None:
     # Given the built image
     (image,) = json.loads(engine.docker("image", "inspect", engine.image).stdout)
     config = image["Config"]
-    # Then its labels are those Airbyte reads, its user a number that is not root's, its entry point
-    # absolute, for Airbyte starts it from a folder of its own
+    # Then it has the labels that Airbyte reads, a numeric user that is not root, and an absolute
+    # entry point, because Airbyte starts it from another folder
     assert config["Labels"]["io.airbyte.name"] == "airbyte/source-meetings"
     assert config["Labels"]["io.airbyte.version"] == __version__
     assert config["User"] == "1000:1000"
@@ -205,9 +206,9 @@ def test_the_image_says_what_it_is_and_runs_as_the_user_of_the_base(engine: Engi
     assert engine.shell("id -un").stdout == "airbyte\n"
 
 
-def test_the_image_holds_no_secrets_no_caches_and_no_tests(engine: Engine) -> None:
-    # Given a checkout in which a decoy lay beside every kind of source, at the time of the build
-    # When the image is searched, as root
+def test_the_image_contains_no_secrets_no_caches_and_no_tests(engine: Engine) -> None:
+    # Given a build from a checkout with a decoy beside every kind of source
+    # When root searches the image
     script = f"""
         cd /
         grep -rlF {DECOY} airbyte home root tmp var opt source* build usr/local etc 2>/dev/null
@@ -218,9 +219,9 @@ def test_the_image_holds_no_secrets_no_caches_and_no_tests(engine: Engine) -> No
         \\) -print
     """
     found = engine.shell(script, "--user=0")
-    # Then there is nothing of it, nor what only building and testing need
+    # Then it finds no decoy, and nothing that only builds and tests need
     assert found.stdout == ""
-    # And the search does find what is there, compiled, so that starting is quick
+    # And it does find the package, which is compiled for a fast start
     compiled = engine.shell("find /airbyte -name 'chain.*.pyc' -path '*/source_meetings/*'")
     assert len(compiled.stdout.splitlines()) == 1
     planted = engine.shell(f"mkdir /build; echo {DECOY} >/tmp/x; {script}", "--user=0")
@@ -230,14 +231,14 @@ def test_the_image_holds_no_secrets_no_caches_and_no_tests(engine: Engine) -> No
 # -- the commands ---------------------------------------------------------------------------------
 
 
-def test_the_commands_of_the_readme_work_as_they_stand(engine: Engine, box: Sandbox) -> None:
-    # Given an account, and its configuration and catalog in secrets/, as the README says
+def test_the_commands_in_the_readme_work_without_changes(engine: Engine, box: Sandbox) -> None:
+    # Given the configuration and the catalog of an account in secrets/, as the README says
     ACCOUNTS["salesloft"].sample(box)
     engine.write("config.json", configuration("salesloft", box))
     engine.write("configured_catalog.json", catalog("salesloft"))
     readme = (ROOT / "README.md").read_text()
     lines = re.findall(r"^docker run .*$", readme, re.MULTILINE)
-    # When each command is typed
+    # When each command is run
     outputs = {}
     for line in lines:
         words = shlex.split(line)
@@ -252,7 +253,7 @@ def test_the_commands_of_the_readme_work_as_they_stand(engine: Engine, box: Sand
                 text=True,
             )
         )
-    # Then each answers
+    # Then each succeeds
     assert set(outputs) == {"spec", "check", "discover", "read"}
     assert {output.exit_code for output in outputs.values()} == {0}
     (specification,) = outputs["spec"].of("SPEC")
@@ -268,17 +269,17 @@ def test_the_commands_of_the_readme_work_as_they_stand(engine: Engine, box: Sand
 def test_a_read_only_image_with_little_memory_reads_every_stream(
     engine: Engine, box: Sandbox, provider: str, tmp_path: Path
 ) -> None:
-    # Given a file system that is read-only everywhere, temporary folders included (podman would
-    # make those writable), 256 MB, another user than the image's, and no privileges
+    # Given a completely read-only file system (podman would make temporary folders writable), 256
+    # MB, another user than the image's, and no privileges
     account = ACCOUNTS[provider].sample(box)
     engine.write("config.json", configuration(provider, box))
     engine.write("configured_catalog.json", catalog(provider))
     confined = ["--read-only", "-v", f"{tmp_path}:/tmp:ro", "-v", f"{tmp_path}:/var/tmp:ro"]
     confined += ["--memory=256m", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
-    # When everything is read
+    # When every stream is read
     files = "--config /secrets/config.json --catalog /secrets/configured_catalog.json"
     output = engine.run(f"read {files}", *confined)
-    # Then the tables are the truth
+    # Then the tables equal the provider's data
     assert output.exit_code == 0
     for stream in account.tables:
         table = Table(stream)
@@ -289,22 +290,22 @@ def test_a_read_only_image_with_little_memory_reads_every_stream(
 def test_airbyte_runs_the_entry_point_through_a_shell_in_its_own_folder(
     engine: Engine, box: Sandbox
 ) -> None:
-    # Given Airbyte's way: files in /source, which is also the working directory, and a shell
+    # Given files in /source as the working directory, and a shell, as Airbyte uses them
     engine.write("config.json", configuration("salesloft", box))
     folder = f"{engine.folder}/secrets:/source"
     # When the connection is checked
     done = engine.shell(
         'eval "$AIRBYTE_ENTRYPOINT check --config config.json"', "-v", folder, "--workdir=/source"
     )
-    # Then the entry point is found from there
+    # Then the shell finds the entry point
     (status,) = output_of(done).of("CONNECTION_STATUS")
     assert status["connectionStatus"] == {"status": "SUCCEEDED"}
 
 
-def test_any_user_can_run_it_and_renewed_credentials_reach_the_mounted_file(
+def test_any_user_can_run_it_and_new_tokens_are_written_to_the_mounted_file(
     engine: Engine, box: Sandbox
 ) -> None:
-    # Given a configuration with a refresh token, which belongs to another user than the image's
+    # Given a configuration with a refresh token, in a file of another user than the image's
     config = ACCOUNTS["salesloft"](box).config(oauth=True)
     engine.write("config.json", config)
     secrets = engine.folder / "secrets"
@@ -316,7 +317,7 @@ def test_any_user_can_run_it_and_renewed_credentials_reach_the_mounted_file(
         output = engine.run("check --config /secrets/config.json", f"--user={user}:{user}")
     finally:
         give(secrets)
-    # Then it works, and the file has the token that is good now
+    # Then it succeeds, and the file has the new token
     (status,) = output.of("CONNECTION_STATUS")
     assert status["connectionStatus"] == {"status": "SUCCEEDED"}
     stored = json.loads((secrets / "config.json").read_text())["provider"]["credentials"]
@@ -334,10 +335,10 @@ def test_any_user_can_run_it_and_renewed_credentials_reach_the_mounted_file(
     ],
     ids=["check", "read", "no catalog", "no configuration"],
 )
-def test_a_failure_is_told_by_the_exit_code(
+def test_a_failure_has_the_exit_code_that_platforms_expect(
     engine: Engine, box: Sandbox, arguments: str, code: int
 ) -> None:
-    # Given a key that the provider refuses, and files that are not there
+    # Given a key that the provider refuses, and missing files
     config = configuration("salesloft", box)
     engine.write("config.json", config)
     config["provider"]["credentials"]["api_key"] = "refused"
@@ -345,7 +346,7 @@ def test_a_failure_is_told_by_the_exit_code(
     engine.write("catalog.json", catalog("salesloft"))
     # When a command is run
     output = engine.run(arguments)
-    # Then its code is the one that the platform goes by, and an error says what is wrong
+    # Then it has the exit code that platforms use, and an error says what is wrong
     assert output.exit_code == code
     if code == 0:
         (status,) = output.of("CONNECTION_STATUS")
@@ -354,19 +355,19 @@ def test_a_failure_is_told_by_the_exit_code(
 
 
 def test_a_container_that_takes_more_memory_than_its_limit_is_killed(engine: Engine) -> None:
-    # Given the limit of the tests above, and a program that takes a little more
+    # Given the limit of the tests above, and a program that needs a little more
     program = f"/airbyte/venv/bin/python -c \"b'x' * {256 * 1024**2}\""
-    # When it is run within and without the limit
+    # When it is run with and without the limit
     within, without = engine.shell(program, "--memory=256m"), engine.shell(program)
-    # Then the limit is a real one
+    # Then it is killed only with the limit
     assert (within.returncode, without.returncode) == (137, 0)
 
 
 @pytest.mark.parametrize("waiting", [False, True], ids=["while it writes", "while it waits"])
-def test_a_stopped_container_ends_in_time_and_with_a_whole_line(
+def test_a_stopped_container_ends_in_time_with_a_complete_line(
     engine: Engine, box: Sandbox, waiting: bool, tmp_path: Path
 ) -> None:
-    # Given a sync that is in the middle of its rows, or has some and waits for the rate limit
+    # Given a sync in the middle of its rows, or one that waits for the rate limit
     box.salesloft.generate(count=600 if waiting else 20_000)
     if waiting:
         box.fault("meetings", nth=4, times=99, kind="status", status=429, headers=RETRY)
@@ -382,10 +383,10 @@ def test_a_stopped_container_ends_in_time_and_with_a_whole_line(
         while '"RECORD"' not in printed.read_text() or (waiting and not told_to_wait(box)):
             assert reading.poll() is None, printed.read_text()[-2000:]
             time.sleep(0.1)
-        # When it is told to stop: SIGTERM, and SIGKILL five seconds later
+        # When it is stopped: SIGTERM, and SIGKILL five seconds later
         assert engine.docker("stop", "-t", "5", "stopped").returncode == 0
         code = reading.wait(timeout=10)
-    # Then it has ended by itself, and its last line is whole
+    # Then it ends before SIGKILL, and its last line is complete
     assert code == 128 + 15
     text = printed.read_text()
     assert text.endswith("\n")
@@ -407,7 +408,7 @@ def told_to_wait(box: Sandbox) -> bool:
 def test_a_container_leaves_no_temporary_files_however_it_ends(
     engine: Engine, box: Sandbox, command: str, tmp_path: Path
 ) -> None:
-    # Given a temporary directory that outlives the container
+    # Given a temporary directory outside the container
     box.salesloft.generate(count=600)
     config = configuration("salesloft", box)
     engine.write("config.json", config)
@@ -421,15 +422,15 @@ def test_a_container_leaves_no_temporary_files_however_it_ends(
     arguments = f"{command} --config /secrets/config.json"
     if command == "read":
         arguments += " --catalog /secrets/catalog.json"
-    # When the command succeeds, fails, and loses its reader
+    # When commands succeed, fail, and lose their reader
     assert engine.run(arguments, *there).exit_code == 0
     failed = engine.run(arguments.replace("config.json", "wrong_key.json"), *there)
     assert failed.errors or "FAILED" in str(failed.of("CONNECTION_STATUS"))
     secrets = ["-v", f"{engine.folder}/secrets:/secrets"]
     cut = engine.shell(f"$AIRBYTE_ENTRYPOINT {arguments} | head -1", *there, *secrets)
     assert len(cut.stdout.splitlines()) == 1
-    # And is stopped, interrupted and killed while it waits for an answer; discover waits for none,
-    # so it is on the way to its catalog or has printed it
+    # And when commands are stopped, interrupted and killed while they wait for an answer (except
+    # discover, which sends no request)
     box.fault("/", 1, 10**6, kind="stall", seconds=60)
     for number, code in (("TERM", 143), ("INT", 130), ("KILL", 137)):
         box.forget_requests()
@@ -446,7 +447,7 @@ def test_a_container_leaves_no_temporary_files_however_it_ends(
             engine.docker("kill", f"--signal={number}", name)
             running.stdout.read()
             assert running.wait(timeout=60) in (code, 0 if command == "discover" else code)
-    # Then nothing is left
+    # Then the directory is empty
     assert list(temporary.iterdir()) == []
 
 
@@ -455,7 +456,7 @@ def test_a_container_leaves_no_temporary_files_however_it_ends(
 
 @pytest.fixture
 def airflow(engine: Engine, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Answers in lines of JSON (see airflow_example.py), and logs into `airflow.log`."""
+    """Answers with lines of JSON (see airflow_example.py) and logs to `airflow.log`."""
     if not AIRFLOW.exists():
         reason = "Airflow is not installed: make airflow"
         pytest.fail(reason) if os.environ.get("REQUIRE_ALL") == "1" else pytest.skip(reason)
@@ -472,7 +473,7 @@ def airflow(engine: Engine, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
-def test_the_example_for_airflow_keeps_what_a_failed_run_read_and_goes_on_from_it(
+def test_the_example_for_airflow_keeps_the_rows_of_a_failed_run_and_continues_from_them(
     engine: Engine, airflow: subprocess.Popen[str], box: Sandbox, tmp_path: Path
 ) -> None:
     # Given the example, loaded by Airflow
@@ -489,12 +490,12 @@ def test_the_example_for_airflow_keeps_what_a_failed_run_read_and_goes_on_from_i
     data = engine.folder / "data"
     data.mkdir()
     give(data)
-    # And a provider that refuses a page in the middle of the first sync; one is asked for at a time
+    # And a provider that refuses a page in the middle of the first sync, which has one worker
     box.salesloft.generate(count=1500)
     box.fault("meetings", nth=12, kind="status", status=403)
     engine.write("config.json", {**configuration("salesloft", box), "num_workers": 2})
     engine.write("catalog.json", catalog("salesloft"))
-    # When the tasks are run, the container as the operator is told, before and after some changes
+    # When the tasks are run, with the container as the operator starts it, before and after changes
     codes, counts = [], []
     for _ in range(3):
         mounts = [f"-v={source}:{target}" for target, source in task["mounts"].items()]
@@ -506,12 +507,12 @@ def test_the_example_for_airflow_keeps_what_a_failed_run_read_and_goes_on_from_i
         airflow.stdin.flush()
         counts.append(json.loads(airflow.stdout.readline())["salesloft_meetings"])
         ACCOUNTS["salesloft"](box).change_for_demo()
-    # Then the run that failed is seen as failed, and the log says why
+    # Then the failed run counts as failed, and the log says why
     assert codes == [1, 0, 0]
     assert "meetings:read" in (tmp_path / "airflow.log").read_text()
-    # And its rows were kept and not all read again
+    # And its rows were kept, and not all of them were read again
     assert 0 < counts[0] < 1500 and counts[1] < 1500 and counts[2] < 10
-    # And the files hold every meeting, as it was before the last changes
+    # And the files have every meeting, as it was before the last changes
     files = sorted(data.glob("salesloft_meetings.*.jsonl"))
     assert len(files) == 3
     keys = {row["id"] for file in files for row in map(json.loads, file.open())}

@@ -1,5 +1,5 @@
-"""Airbyte's standard tests of each provider, and the files that they and people read, against the
-sandbox: https://github.com/airbytehq/airbyte-python-cdk/tree/main/airbyte_cdk/test/standard_tests
+"""Airbyte's standard tests of each provider, run against the sandbox, and their sample files:
+https://github.com/airbytehq/airbyte-python-cdk/tree/main/airbyte_cdk/test/standard_tests
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sandbox.accounts import ACCOUNTS, Account
 from source_meetings.source import SourceMeetings
 from unit_tests.harness import Output, catalog, read
 
-# What they will not put up with in a future version of the CDK is an error here already.
+# A warning that will be an error in a future version of the CDK is an error here already.
 pytestmark = pytest.mark.filterwarnings(
     "error::airbyte_cdk.test.standard_tests.DiscoveredCatalogWarning"
 )
@@ -41,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 class TestStandard(SourceTestSuiteBase):
-    """Every entry of acceptance-test-config.yml, with an account in the sandbox."""
+    """Every entry in acceptance-test-config.yml, with an account in the sandbox."""
 
     connector = SourceMeetings
 
@@ -57,7 +57,7 @@ class TestStandard(SourceTestSuiteBase):
 
 
 for _name in dir(SourceTestSuiteBase):
-    if _name.startswith("test_docker_image"):  # they need a registry; test_image.py does not
+    if _name.startswith("test_docker_image"):  # they need a registry, which test_image.py does not
         setattr(TestStandard, _name, None)
 
 
@@ -74,14 +74,14 @@ def read_samples(account: Account, state: str) -> Output:
     )
 
 
-def test_the_configured_catalog_has_every_stream_as_it_is_discovered(account):
-    # Given what discover says of the account of the sample configuration
+def test_the_sample_catalog_has_every_stream_as_discover_reports_it(account):
+    # Given the output of discover for the sample configuration
     source = SourceMeetings(config=sample_config(account))
     discovered = [one["stream"] for one in catalog(source, None, "incremental")["streams"]]
     # When it is compared with the sample catalog
     configured = sample(account.name, "configured_catalog.json")
     streams = [one["stream"] for one in configured["streams"]]
-    # Then they are the same but for the schemas, which the sample leaves to discover
+    # Then both are the same, except for the schemas, which the sample leaves out
     keys = streams[0].keys() | {"source_defined_cursor", "default_cursor_field"}
     assert [{**one, "json_schema": {}} for one in streams] == streams
     assert [
@@ -89,11 +89,11 @@ def test_the_configured_catalog_has_every_stream_as_it_is_discovered(account):
     ] == streams
 
 
-def test_a_sync_goes_on_from_the_sample_state(account):
-    # Given the state that a first sync of this account has left, and nothing changed since
+def test_a_sync_continues_from_the_sample_state(account):
+    # Given the state of a first sync of this account, without changes since then
     # When it is read
     output = read_samples(account, "sample_state.json")
-    # Then next to no row of an incremental stream is read again: those of the look-back
+    # Then of an incremental stream, only the few rows of the look-back are read again
     assert output.exit_code == 0, output.errors
     states = sample(account.name, "sample_state.json")
     streams = [one["stream"]["stream_descriptor"]["name"] for one in states]
@@ -102,10 +102,10 @@ def test_a_sync_goes_on_from_the_sample_state(account):
 
 
 def test_a_state_from_the_future_is_not_trusted(account):
-    # Given a state that no sync can have left yet
+    # Given a state from a far future
     # When it is read
     output = read_samples(account, "abnormal_state.json")
-    # Then everything is read again, the log says why, and the state to go on from is of today
+    # Then everything is read again, the log says why, and the new state has today's time
     assert output.exit_code == 0, output.errors
     assert any("is ahead of" in line for line in output.logs)
     whole = read(sample_config(account))
@@ -113,7 +113,7 @@ def test_a_state_from_the_future_is_not_trusted(account):
     assert "2999" not in str(output.last_states())
 
 
-def test_the_metadata_follow_airbyte_s_published_model(clients):
+def test_the_metadata_fits_airbytes_published_model(clients):
     # Given metadata.yaml, and the model of https://pypi.org/project/airbyte-connector-models/
     code = """if True:
         import sys, yaml
@@ -121,7 +121,7 @@ def test_the_metadata_follow_airbyte_s_published_model(clients):
             ConnectorMetadataDefinitionV0,
         )
         ConnectorMetadataDefinitionV0.model_validate(yaml.safe_load(sys.stdin))"""
-    # When it is loaded with the model, which knows every key that there is
+    # When it is loaded with the model, which refuses unknown keys
     metadata = (Path(__file__).parent.parent / "metadata.yaml").read_text()
     done = subprocess.run([clients, "-c", code], input=metadata, capture_output=True, text=True)
     # Then it fits

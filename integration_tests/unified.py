@@ -1,7 +1,7 @@
-"""What the two dbt models should hold of some accounts.
+"""The rows that the two dbt models should have for some accounts.
 
-A row of `meetings` by (provider, calendar of ExpoPlatform, provider's id); one of
-`meeting_attendees` by that and the person.
+The key of `meetings` is (provider, event of ExpoPlatform, provider's id). That of
+`meeting_attendees` also has the person.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ def meetings(accounts: Accounts) -> dict[Key, Json]:
 
 
 def is_past(row: Json) -> bool | None:
-    """Whether a meeting has ended by the clock of this machine, which is that of the warehouse."""
+    """Return whether a meeting has ended by this machine's clock, which the warehouse uses too."""
     last = row.get("ends_at") or row.get("starts_at")
     now = datetime.now(timezone.utc).replace(tzinfo=None)
     return datetime.fromisoformat(last) < now if last else None
 
 
 def attendees(accounts: Accounts) -> dict[Key, list[Json]]:
-    """By meeting, its people in the order of their addresses and ids."""
+    """Return the people of each meeting, in the order of their addresses and ids."""
     return {
         (name, meeting.event, meeting.id): in_order(meeting.people)
         for name, account in accounts.items()

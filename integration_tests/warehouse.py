@@ -1,8 +1,8 @@
-"""For test_dbt.py, run by the interpreter of .venv-clients: into a warehouse, dbt, and out of it.
+"""Fills a warehouse, runs dbt and reads the result. For test_dbt.py, run by .venv-clients' Python.
 
-Every line on standard input is a list: a function below and its arguments, in JSON. Every line on
-standard output is {"answer": ...} or {"failed": why}. DuckDB is found by the variable
-MEETINGS_DUCKDB, and PostgreSQL by those of its own programs.
+Each line of standard input is a list in JSON: a function below and its arguments. Each line of
+standard output is {"answer": ...} or {"failed": why}. The variable MEETINGS_DUCKDB has the path of
+DuckDB. PostgreSQL is found by the variables of its own programs.
 """
 
 from __future__ import annotations
@@ -52,26 +52,26 @@ def pyairbyte(kind: str, connector: str, configs: list[Json]) -> None:
 
 
 def dbt(arguments: list[str]) -> Json:
-    """Run dbt: whether it succeeded, and its messages."""
+    """Run dbt. Return whether it succeeded, and its messages."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
     messages: list[str] = []
     runner = dbtRunner(callbacks=[lambda event: messages.append(event.info.msg)])
     success = runner.invoke(arguments).success
-    DuckDBConnectionManager.close_all_connections()  # else nothing else may open the file
+    DuckDBConnectionManager.close_all_connections()  # otherwise no other process can open the file
     return {"success": success, "messages": "\n".join(messages)}
 
 
 def parse(dialect: str, file: str) -> int:
-    """How many statements of that dialect are in the file; fails if it is none."""
+    """Return the number of SQL statements in the file. Fails if it is not of that dialect."""
     import sqlglot
 
     return len(sqlglot.parse(Path(file).read_text(), dialect=dialect))
 
 
 def column_type(schema: Json) -> str:
-    """The type of PostgreSQL for a field of a stream's schema."""
+    """Return the PostgreSQL type for a field of a stream's schema."""
     if schema.get("format") == "date-time":
         return "timestamp with time zone"
     kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
@@ -83,8 +83,8 @@ def column_type(schema: Json) -> str:
 
 
 def postgres(catalog: Json, messages: list[Json]) -> None:
-    """Load what the connector printed, with the names and types of the schemas. A stream without
-    incremental mode is overwritten, the others are upserted."""
+    """Load the output of the connector, with the names and types of the schemas. A stream without
+    incremental mode is overwritten; the others are upserted."""
     import psycopg
     from psycopg.types.json import Jsonb
 
@@ -147,7 +147,7 @@ def postgres(catalog: Json, messages: list[Json]) -> None:
 
 
 def sql(kind: str, statements: list[str]) -> list[list[Json]]:
-    """The rows of each statement."""
+    """Return the rows of each statement."""
     if kind == "duckdb":
         import duckdb
 
@@ -167,7 +167,7 @@ def sql(kind: str, statements: list[str]) -> list[list[Json]]:
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what PyAirbyte and dbt print is not an answer
+    os.dup2(2, 1)  # the output of PyAirbyte and dbt is not an answer
     commands = {command.__name__: command for command in (pyairbyte, dbt, parse, postgres, sql)}
     for line in sys.stdin:
         name, *arguments = json.loads(line)

@@ -1,4 +1,4 @@
-"""What the tests share: a sandbox with a clock that stands still, and hypothesis' profiles."""
+"""Shared by all tests: a sandbox whose clock does not run, and the profiles of Hypothesis."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 
 from sandbox import Sandbox
 
-# The same examples on every run, so that a red build is red on every machine. To search for new
-# ones: HYPOTHESIS_PROFILE=search.
+# The default uses the same examples on every run, so a failure shows on every machine. To search
+# for new examples, set HYPOTHESIS_PROFILE=search.
 settings.register_profile(
     "default", derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
 )
@@ -20,7 +20,7 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-# The connector's own waits a twentieth as long, and its time-outs shorter; see transport/waits.py.
+# Shortens the connector's own waits to a twentieth, and its time-outs; see transport/waits.py.
 os.environ.setdefault("SOURCE_MEETINGS_PATIENCE", "0.05")
 
 

@@ -1,4 +1,4 @@
-"""The example provider: its API in the sandbox, and a connector that has it as a fifth provider."""
+"""The example provider: its API in the sandbox, and a connector with it as a fifth provider."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STREAMS = ("acme_meetings", "acme_notes")
 
 
 class _Version(NamedTuple):
-    """A row as it is from a change on, which can be seen from `visible` on (microseconds)."""
+    """A row after a change. Requests see it from `visible` on (microseconds)."""
 
     visible: int
     stamp: int
@@ -35,14 +35,14 @@ class _Version(NamedTuple):
 
 
 class AcmeSide(Side):
-    """Two lists in the order of ids, into which new rows come anywhere; deleted rows stay in them.
+    """Two lists, ordered by id. New rows can appear anywhere; deleted rows stay, marked as deleted.
 
-    The first page has the newest changes if it is asked for with `sort=-updated_at`.
+    With `sort=-updated_at`, the first page has the newest changes.
 
     `page_cap`: the largest page that is served. `totals`: whether an answer has the total of rows.
-    `exclusive`: rows that changed at the very moment of `updated_since` are left out.
-    `whole_seconds`: stamps have no fraction. `lag`: seconds that it may take until a change can be
-    seen. `stamp_lag`: seconds by which stamps are behind the `Date` header.
+    `exclusive`: whether rows that changed exactly at `updated_since` are left out.
+    `whole_seconds`: whether stamps have no fraction. `lag`: the most seconds until a change becomes
+    visible. `stamp_lag`: seconds by which stamps are behind the `Date` header.
     """
 
     name = "acme"
@@ -63,7 +63,7 @@ class AcmeSide(Side):
     # -- writes -----------------------------------------------------------------------------------
 
     def generate(self, count: int) -> None:
-        """Add so many rows to each list, a minute apart, the oldest first."""
+        """Add this many rows to each list, a minute apart, the oldest first."""
         for number in range(count):
             self.clock.advance(minutes=1)
             for what in self.lists:
@@ -83,7 +83,7 @@ class AcmeSide(Side):
         self.edit(what, id, deleted=True)
 
     def change(self) -> None:
-        """One write of a random kind to a random row of each list."""
+        """Make a random kind of write to a random row of each list."""
         for what, rows in self.lists.items():
             kind = self.chance.choice(("insert", "edit", "edit", "delete"))
             if kind == "insert" or not rows:
@@ -155,7 +155,7 @@ def _words(what: str) -> str:
 
 
 def _keyed(rows: list[Row], params: dict[str, str]) -> Json:
-    """A page after the row that the token names, which is the last one of the page before."""
+    """The page after the row that the token names: the last row of the previous page."""
     after = urlsafe_b64decode(params.get("page_token", "")).decode()
     rest = [row for row in rows if row["id"] > after]
     page = rest[: int(params.get("limit", 20))]
@@ -173,8 +173,9 @@ def add_acme(box: Sandbox, seed: int = 1) -> AcmeSide:
 
 # -- the connector with the example in it ---------------------------------------------------------
 
-# Forks a process for each command, which spares it the imports. A line of standard input has the
-# arguments and the file for the output; the answer is a line with the process, then its exit code.
+# Forks a process for each command, to save the time of the imports. Each line of standard input has
+# the arguments and the file for the output. The answer is a line with the process id, then one with
+# its exit code.
 _SERVER = """
 import json, os, sys
 from source_meetings.run import run
@@ -197,7 +198,7 @@ for line in sys.stdin:
 
 
 class Connector:
-    """The connector as pip installs it, after what docs/adding-a-provider.md says was copied."""
+    """The connector as pip installs it, with the files copied as docs/adding-a-provider.md says."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -229,10 +230,10 @@ class Connector:
         stop_after_lines: int | None = None,
         started: Callable[[Callable[[], None]], None] | None = None,
     ) -> Output:
-        """Run a command, and return the lines that were wholly printed.
+        """Run a command and return the complete lines that it printed.
 
-        `stop_after_lines`: kill it with SIGKILL once so many lines have come. `started` is given a
-        function that kills it, which may be called at any time, from any thread.
+        `stop_after_lines`: kill the process with SIGKILL after this many lines. `started` gets a
+        function that kills it, at any time and from any thread.
         """
         stdin, stdout = self._server.stdin, self._server.stdout
         assert stdin is not None and stdout is not None
@@ -252,7 +253,7 @@ class Connector:
             pipe.unlink()
             for line in lines:
                 if not line.endswith(b"\n"):
-                    break  # cut off in the middle
+                    break  # an incomplete line
                 messages.append(json.loads(line))
                 if len(messages) == stop_after_lines:
                     kill()
@@ -262,7 +263,7 @@ class Connector:
 
 
 class Copy:
-    """The tables of one destination, and the states: what is left when the connector is killed."""
+    """The tables of a destination and the saved states: what remains if the connector is killed."""
 
     def __init__(self, connector: Connector, box: Sandbox, **options: Any) -> None:
         self._connector, self._box, self._options = connector, box, options
@@ -281,14 +282,14 @@ class Copy:
             os.unlink(path)
 
     def discover(self) -> list[Json]:
-        """The streams; they are discovered once."""
+        """Return the streams; discover is run only once."""
         if not self._streams:
             (message,) = self.command("discover").of("CATALOG")
             self._streams = message["catalog"]["streams"]
         return self._streams
 
     def read(self, mode: str = "incremental", **options: Any) -> Output:
-        """Sync both streams, whatever comes of it."""
+        """Sync both streams, whether that succeeds or not."""
         configured = [
             {"stream": stream, "sync_mode": mode, "destination_sync_mode": "append_dedup"}
             for stream in self.discover()
@@ -301,7 +302,7 @@ class Copy:
                 os.unlink(path)
         for stream, table in self.tables.items():
             for row in output.records(stream):
-                # As a destination that removes duplicates: the row with the greatest cursor stays.
+                # Deduplicates like a destination: the row with the greatest cursor stays.
                 if table.get(row["id"], row)["updated_at"] <= row["updated_at"]:
                     table[row["id"]] = row
         last = {state["stream"]["stream_descriptor"]["name"]: state for state in self.states}
@@ -311,17 +312,17 @@ class Copy:
         return output
 
     def sync(self, mode: str = "incremental") -> Output:
-        """Sync both streams to their end."""
+        """Sync both streams, which must succeed."""
         output = self.read(mode)
         assert output.exit_code == 0, output.errors
         return output
 
     def empty(self) -> Copy:
-        """Another destination of the same connection."""
+        """Return a new, empty destination of the same connection."""
         return Copy(self._connector, self._box, **self._options)
 
     def state_of(self, stream: str, states: list[Json] | None = None) -> Json:
-        """The state of a stream among those given, or now."""
+        """Return the state of a stream: among the given states, or the current one."""
         (found,) = (
             state["stream"]["stream_state"]
             for state in (self.states if states is None else states)

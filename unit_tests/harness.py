@@ -1,4 +1,4 @@
-"""Runs the connector as a platform does, and keeps the table that a destination would have."""
+"""Runs the connector as a platform does, and builds the table that a destination would have."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ Json = dict[str, Any]
 
 @cache
 def definitions() -> dict[str, Json]:
-    """Every stream of every provider, as its manifest defines it."""
+    """Return every stream of every provider, as its manifest defines it."""
     entries = [entry for name in providers() for entry in manifest_of(name)["streams"]]
     return {one["name"]: one for entry in entries for one in entry.get("streams", [entry])}
 
 
 def key_of(stream: str) -> tuple[str, ...]:
-    """The fields of a stream's primary key."""
+    """Return the fields of a stream's primary key."""
     return tuple(definitions()[stream]["primary_key"])
 
 
 def cursor_of(stream: str) -> str | None:
-    """The field that tells which version of a row is newer, if the stream has one."""
+    """Return the field that shows which version of a row is newer, if the stream has one."""
     cursor: str | None = definitions()[stream]["retriever"].get("cursor_field")
     return cursor
 
@@ -65,7 +65,7 @@ class Output:
         return [message["state"] for message in self.of("STATE")]
 
     def last_states(self) -> list[Json]:
-        """The state file for the next run: the last state of each stream."""
+        """Return the state file for the next run: the last state of each stream."""
         last: dict[str, Json] = {}
         for state in self.states:
             last[state["stream"]["stream_descriptor"]["name"]] = state
@@ -102,9 +102,9 @@ class Output:
 
 @dataclass
 class Table:
-    """What a deduplicating destination holds: per key the row with the greatest cursor.
+    """The table of a deduplicating destination: per key, the row with the greatest cursor.
 
-    A key is text, its parts joined by `|`.
+    A key is a string: its parts, joined by `|`.
     """
 
     stream: str
@@ -148,7 +148,7 @@ _CATALOGS: dict[tuple[str, bool], Json] = {}
 
 
 def _catalog_of(config: Json, streams: Iterable[str] | None, mode: str) -> Json:
-    """As ``catalog``, but discovered once: it depends on no more of the configuration than this."""
+    """Like ``catalog``, but discovered once for each set of the settings that it depends on."""
     provider = config["provider"]
     known = (provider["name"], bool(provider.get("calendar_events")))
     if known not in _CATALOGS:
@@ -185,9 +185,9 @@ def read(
 
 
 def run_command(args: list[str]) -> Output:
-    """Run one command in this process; standard output must hold protocol messages only.
+    """Run one command in this process. Standard output must have protocol messages only.
 
-    Whatever the command does, and at every level of logging, nothing it prints shows a secret.
+    Also checks that nothing it prints shows a secret, at any log level.
     """
     secrets = _secrets_of(args)
     printed = StringIO()
@@ -205,7 +205,7 @@ def run_command(args: list[str]) -> Output:
 
 
 def assert_no_secret(output: Output, secrets: set[str]) -> None:
-    """CONTROL messages alone show tokens: handing over new ones is what they are for."""
+    """Only CONTROL messages may show tokens, because their purpose is to hand over new ones."""
     for message in output.of("CONTROL"):
         provider = message["control"]["connectorConfig"]["config"]["provider"]
         secrets = secrets | secrets_in(provider["credentials"])
@@ -217,9 +217,9 @@ def assert_no_secret(output: Output, secrets: set[str]) -> None:
 
 
 def secrets_in(credentials: Mapping[str, Any]) -> set[str]:
-    """The secrets of a configuration as they are and as Close's header has them.
+    """Return the secrets of a configuration, as they are and as Close's header encodes them.
 
-    Not those that are too short to be told from other words (``None``, ``1e5``).
+    Leaves out secrets that are too short to distinguish from other text (``None``, ``1e5``).
     """
     names = ("api_key", "access_token", "refresh_token", "client_secret", "client_id")
     values = {str(credentials[name]) for name in names if credentials.get(name)}
@@ -233,12 +233,12 @@ def _secrets_of(args: list[str]) -> set[str]:
         provider = config["provider"]
         return secrets_in(provider) | secrets_in(provider.get("credentials") or {})
     except (ValueError, LookupError, OSError, TypeError, AttributeError, RecursionError):
-        return set()  # no configuration, or one that is to be refused
+        return set()  # no configuration, or an invalid one
 
 
 @contextmanager
 def _logs_to(printed: StringIO) -> Iterator[None]:
-    """The CDK's log handler holds on to the standard output it was made with."""
+    """Redirect logs: the CDK's log handler keeps the standard output that it was created with."""
     handlers = [
         handler
         for handler in logging.getLogger().handlers + logging.getLogger("airbyte").handlers

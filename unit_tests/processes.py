@@ -1,4 +1,4 @@
-"""The connector in a process of its own, which can be killed at any moment."""
+"""Runs the connector in its own process, which can be killed at any moment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from source_meetings.run import run
 from unit_tests.harness import Json, Output, write_json
 
-# Forked from a process that has imported the connector already: a second less for each start.
+# Forked from a process that has already imported the connector, which saves a second per start.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["source_meetings.run"])
 
@@ -32,10 +32,10 @@ def read_in_a_process(
     started: Callable[[Any], None] | None = None,
     config_path: str | None = None,
 ) -> Output:
-    """Run `read` and return the lines that were wholly printed, to the end or until it was killed.
+    """Run `read` to its end or until it is killed, and return the complete lines that it printed.
 
-    `stop_after_lines`: kill it with SIGKILL once so many lines have come. `started` is given the
-    process, whose `kill()` may be called at any time, from any thread.
+    `stop_after_lines`: kill it with SIGKILL after this many lines. `started` gets the process,
+    whose `kill()` may be called at any time, from any thread.
     """
     paths = [config_path or write_json(config), write_json(catalog), write_json(state or [])]
     arguments = ["read", "--config", paths[0], "--catalog", paths[1], "--state", paths[2]]
@@ -49,7 +49,7 @@ def read_in_a_process(
     with open(os.dup(reader.fileno()), "rb") as lines:
         for line in lines:
             if not line.endswith(b"\n"):
-                break  # cut off in the middle
+                break  # an incomplete line
             messages.append(json.loads(line))
             if len(messages) == stop_after_lines:
                 process.kill()

@@ -1,4 +1,4 @@
-"""What docs/architecture.md and docs/adding-a-provider.md say of the code is so."""
+"""Checks what docs/architecture.md and docs/adding-a-provider.md say about the code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILES = {module_name(path): path.relative_to(PACKAGE).as_posix() for path in PAC
 
 
 def imported(tree: ast.Module) -> set[str]:
-    """The modules that a module imports, anywhere in it."""
+    """Return the modules that a module imports, at any place."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -53,7 +53,7 @@ def outside(name: str, library: str) -> bool:
 
 
 def cells(header: str) -> list[list[str]]:
-    """The rows of the table in docs/architecture.md whose header begins like this."""
+    """Return the rows of the table in docs/architecture.md whose header starts like this."""
     _, _, rest = ARCHITECTURE.partition(f"| {header} |")
     lines = rest.partition("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
@@ -70,7 +70,7 @@ MAP = [
 
 
 def part_of(module: str) -> int | None:
-    """The row of the map that a module is in."""
+    """Return the row of the map that contains a module."""
     file = FILES[module]
     for row, (names, _, _) in enumerate(MAP):
         if any(file == name or (name[-1] == "/" and file.startswith(name)) for name in names):
@@ -79,14 +79,15 @@ def part_of(module: str) -> int | None:
 
 
 def test_every_module_has_a_place_on_the_map():
-    # The packages' own __init__.py say what is in them, and import nothing
+    # Except the __init__.py of packages: they only describe the package, and import nothing
     lost = {FILES[name] for name in TREES if part_of(name) is None}
     assert lost == {"__init__.py"}
     assert not OWN["source_meetings"]
 
 
-def test_every_part_imports_what_the_map_says_and_nothing_else():
+def test_every_part_imports_exactly_what_the_map_says():
     for row, (names, allowed, _) in enumerate(MAP):
+        # Given the parts that the modules of each part import, and those that the map allows
         found = {
             target
             for name, targets in OWN.items()
@@ -95,19 +96,20 @@ def test_every_part_imports_what_the_map_says_and_nothing_else():
             if target not in (None, row)
         }
         listed = {place for place, (parts, _, _) in enumerate(MAP) if {*parts} & {*allowed}}
+        # Then both are the same, and every name in the map is that of a part
         assert {*allowed} <= {one for parts, _, _ in MAP for one in parts}, names
         assert found == listed, names
-        # And that is further down
+        # And parts only import parts below them on the map
         assert all(target > row for target in listed), names
 
 
-def test_the_map_says_who_knows_the_cdk():
+def test_the_map_says_which_parts_import_the_cdk():
     for row, (names, _, knows) in enumerate(MAP):
         inside = [name for name in TREES if part_of(name) == row]
         assert any(outside(name, "airbyte_cdk") for name in inside) == knows, names
 
 
-def test_requests_are_made_in_few_places():
+def test_only_few_modules_send_requests():
     (sentence,) = re.findall(r"`requests` is imported by (.*?) only\.", ARCHITECTURE)
     places = quoted(sentence)
     importing = [FILES[name] for name in TREES if outside(name, "requests")]
@@ -117,34 +119,34 @@ def test_requests_are_made_in_few_places():
 
 @pytest.mark.parametrize("package", ["sync", "strategies"])
 def test_decisions_need_neither_http_nor_the_cdk(package):
-    # Given all modules that these import, directly or through others
+    # Given all modules that the package imports, directly or indirectly
     start = {name for name in TREES if name.startswith(f"source_meetings.{package}")}
     reached = start.copy()
     while more := {target for name in reached for target in OWN[name]} - reached:
         reached |= more
-    # Then they use the standard library, and what parses dates and JSON
+    # Then they use the standard library and the parsers of dates and JSON only
     libraries = {one.partition(".")[0] for name in reached for one in IMPORTS[name]}
     assert libraries - sys.stdlib_module_names == {"source_meetings", "orjson", "pendulum"}
 
 
-def test_no_modules_import_each_other():
-    # When modules that import nothing of what is left are taken away, as long as there are any
+def test_there_are_no_import_cycles():
+    # When modules that import none of the remaining ones are removed, until nothing changes
     left = dict(OWN)
     while free := {name for name, targets in left.items() if not targets & (left.keys() - {name})}:
         left = {name: targets for name, targets in left.items() if name not in free}
-    # Then no circle is left
+    # Then no module remains, so there is no cycle
     assert not left
 
 
-# -- what is kept in modules ----------------------------------------------------------------------
+# -- module-level state --------------------------------------------------------------------------
 
 CHANGES = {"append", "add", "update", "clear", "pop", "popitem", "setdefault", "extend", "remove"}
 CHANGES |= {"discard", "insert", "appendleft"}
 
 
 def kept(tree: ast.Module) -> Iterator[str]:
-    """The names of a module that hold something for the whole process: locks, caches, what the
-    code changes."""
+    """Return the names in a module that keep state for the whole process: locks, caches, and
+    variables that the code changes."""
     names = set()
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
@@ -168,7 +170,7 @@ def kept(tree: ast.Module) -> Iterator[str]:
                 yield ast.unparse(node.value)
 
 
-def test_modules_keep_what_the_document_lists_and_nothing_else():
+def test_modules_keep_exactly_the_state_that_the_document_lists():
     listed = {quoted(module)[0]: {*quoted(what)} for module, what, _ in cells("module")}
     found = {FILES[name]: names for name, tree in TREES.items() if (names := {*kept(tree)})}
     assert found == listed
@@ -186,7 +188,7 @@ def test_modules_keep_what_the_document_lists_and_nothing_else():
         "a: set[int] = set()\ndef f(): a.add(1)",
     ],
 )
-def test_what_a_module_keeps_is_noticed(source):
+def test_module_level_state_is_found(source):
     assert {*kept(ast.parse(source))} == {"a"}
 
 
@@ -194,7 +196,7 @@ def test_what_a_module_keeps_is_noticed(source):
 
 
 def texts(document: str) -> Iterator[str]:
-    """What a document has in backticks or links to, and the files that its diagrams name."""
+    """Return the code and link targets in a document, and the files that its diagrams name."""
     text = (ROOT / document).read_text()
     yield from re.findall(r"`([^`\n]+)`", text)
     yield from re.findall(r"\]\(([^)#:]+)\)", text)
@@ -216,6 +218,7 @@ def test_the_paths_that_a_document_names_exist(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_classes_that_a_document_names_exist(document):
+    # Given the names in CamelCase in the document
     defined = {
         node.name
         for tree in TREES.values()
@@ -223,6 +226,7 @@ def test_the_classes_that_a_document_names_exist(document):
         if isinstance(node, ast.ClassDef)
     }
     named = {text for text in texts(document) if re.fullmatch(r"([A-Z][a-z]+){2,}", text)}
+    # Then each is a class of the connector or of the CDK
     assert named - CDK_CLASSES <= defined
 
 
@@ -239,5 +243,5 @@ def test_the_documents_are_linked_from_the_readme():
 
 @pytest.mark.parametrize("path", PACKAGE.rglob("*.yaml"), ids=lambda path: path.parent.name)
 def test_a_manifest_has_at_most_300_lines(path):
-    # What several providers have in common belongs in shared.yaml.
+    # A longer one should move what several providers have in common to shared.yaml.
     assert len(path.read_text().splitlines()) <= 300

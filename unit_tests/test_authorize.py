@@ -28,7 +28,7 @@ PAGES = {
     "salesloft": "oauth/authorize",
     "highlevel": "v2/oauth/chooselocation",
 }
-# A browser that follows redirects. The program tells it the address as a real one.
+# A browser that follows redirects. The program opens it as it would open a real one.
 BROWSER = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1]).read()"
 
 
@@ -66,7 +66,7 @@ def authorize(
 
 
 def existing(box: Sandbox, provider: str, folder: Path, **settings: Any) -> Path:
-    """A configuration for the sandbox, with a key, that anybody can read."""
+    """Write a configuration for the sandbox, with a key, that any user can read."""
     config = ACCOUNTS[provider].sample(box).config()
     config["provider"]["token_url"] = getattr(box, provider).token_url
     file = folder / "config.json"
@@ -84,15 +84,15 @@ def test_after_signing_in_the_connector_works_with_the_file(provider, box, tmp_p
     # Given a configuration with a key and a start date
     file = existing(box, provider, tmp_path, start_date="2020-01-01T00:00:00Z")
     before = json.loads(file.read_text())
-    # When the user signs in, and allows access in the browser
+    # When the user signs in and allows access in the browser
     done = authorize(box, provider, file)
-    # Then the code has been exchanged once, for the redirect URL that was registered
+    # Then the code was exchanged once, with the redirect URL that is registered
     assert done.returncode == 0, done.stderr
     (form,) = token_requests(box)
     assert form["grant_type"] == "authorization_code"
     assert form["redirect_uri"].endswith("/callback")
     assert form.get("user_type") == ("Location" if provider == "highlevel" else None)
-    # And the file has the new credentials, everything else as it was, and is only for its owner
+    # And the file has the new credentials, is otherwise unchanged, and only its owner can read it
     after = json.loads(file.read_text())
     credentials = after["provider"].pop("credentials")
     before["provider"].pop("credentials")
@@ -107,7 +107,7 @@ def test_after_signing_in_the_connector_works_with_the_file(provider, box, tmp_p
     # And no secret is printed
     assert "sandbox-secret" not in done.stdout + done.stderr
     assert credentials["refresh_token"] not in done.stdout + done.stderr
-    # And the connection works
+    # And the connector can use the file
     (status,) = run_command(["check", "--config", str(file)]).of("CONNECTION_STATUS")
     assert status["connectionStatus"]["status"] == "SUCCEEDED"
 
@@ -131,14 +131,14 @@ def test_a_new_file_names_the_provider_and_its_location(box, tmp_path, monkeypat
     monkeypatch.setattr(sys, "argv", ["authorize.py", "highlevel", str(file), *options])
     # When the user signs in
     authorizer.main()
-    # Then the file has the provider, and the location that the user has chosen
+    # Then the file has the provider and the location that the user chose
     provider = json.loads(file.read_text())["provider"]
     assert provider.keys() == {"name", "credentials", "location_id"}
     assert (provider["name"], provider["location_id"]) == ("highlevel", box.highlevel.location_id)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_an_address_elsewhere_is_pasted(box, tmp_path):
+def test_with_a_redirect_url_on_another_machine_the_user_pastes_the_address(box, tmp_path):
     # Given a redirect URL that is not on this machine
     file = existing(box, "salesloft", tmp_path)
     redirect = "https://example.com/callback"
@@ -155,7 +155,7 @@ def test_an_address_elsewhere_is_pasted(box, tmp_path):
     ) as process:
         assert process.stdin is not None and process.stdout is not None
         url = next(line.strip() for line in process.stdout if line.startswith("http"))
-        # When the user allows access, and pastes the address that the browser shows
+        # When the user allows access and pastes the address that the browser then shows
         process.stdin.write(redirected(url) + "\n")
         process.stdin.close()
         process.wait(timeout=30)
@@ -172,22 +172,22 @@ def test_an_address_elsewhere_is_pasted(box, tmp_path):
         ({"scope": "of another application"}, "the provider did not allow access: invalid_scope"),
     ],
 )
-def test_what_the_provider_refuses_is_said_and_nothing_is_written(change, words, box, tmp_path):
-    # Given a provider that does not agree
+def test_a_refusal_by_the_provider_is_reported_and_nothing_is_written(change, words, box, tmp_path):
+    # Given a provider that refuses the sign-in
     file = existing(box, "close", tmp_path)
     before = file.read_text()
     for name, value in change.items():
         setattr(box.close.oauth, name, value)
     # When the user signs in
     done = authorize(box, "close", file)
-    # Then the reason is said, without a traceback or the secret, and the file stays
+    # Then the output has the reason, no traceback and no secret, and the file is unchanged
     assert done.returncode == 1 and words in done.stderr
     assert "Traceback" not in done.stderr and "sandbox-secret" not in done.stderr
     assert file.read_text() == before
 
 
 def test_an_answer_to_another_sign_in_is_refused(box, tmp_path):
-    # Given a page that makes the browser open the redirect URL with a code of its own
+    # Given a malicious page that makes the browser open the redirect URL with another code
     file = existing(box, "close", tmp_path)
     before = file.read_text()
     forged = (
@@ -195,15 +195,15 @@ def test_an_answer_to_another_sign_in_is_refused(box, tmp_path):
         "query = dict(p.parse_qsl(p.urlsplit(sys.argv[1]).query))\n"
         "urllib.request.urlopen(query['redirect_uri'] + '?code=forged&state=forged').read()\n"
     )
-    # When it arrives
+    # When that request arrives
     done = authorize(box, "close", file, browser=forged)
     # Then its code is not used
     assert done.returncode == 1 and "does not belong to this sign-in" in done.stderr
     assert token_requests(box) == [] and file.read_text() == before
 
 
-def test_a_code_is_good_once_and_for_one_redirect_url(box):
-    # Given a code
+def test_a_code_can_be_exchanged_once_and_with_one_redirect_url_only(box):
+    # Given codes that were issued for a redirect URL
     oauth = box.close.oauth
     query = {"client_id": "sandbox-client", "response_type": "code", "scope": oauth.scope}
     form = {
@@ -218,7 +218,7 @@ def test_a_code_is_good_once_and_for_one_redirect_url(box):
         return re.findall("code=([^&]*)", location)[0]
 
     first, second = code(), code()
-    # When it is exchanged, Then it is good once, and not for another URL
+    # When a code is exchanged, then it works once, and not with another URL
     assert oauth.grant({**form, "code": first}).refresh == oauth.refresh_token
     for wrong in ({"code": first}, {"code": second, "redirect_uri": "http://localhost/b"}):
         with pytest.raises(Exception, match="invalid_grant"):
@@ -233,36 +233,38 @@ def test_a_code_is_good_once_and_for_one_redirect_url(box):
         ('{"provider": {"name": "salesloft"}}', "is the configuration of salesloft"),
     ],
 )
-def test_another_file_is_not_overwritten(content, words, box, tmp_path):
-    # Given a file that is something else
+def test_a_file_that_is_not_a_configuration_of_the_provider_is_not_overwritten(
+    content, words, box, tmp_path
+):
+    # Given a file that is not a configuration of Close
     file = tmp_path / "config.json"
     file.write_text(content)
     # When the user signs in to Close
     done = authorize(box, "close", file)
-    # Then it says so before anything is asked, and the file stays
+    # Then the program stops before the sign-in, and the file is unchanged
     assert done.returncode == 1 and words in done.stderr and box.requests == []
     assert file.read_text() == content
 
 
-def test_a_port_that_is_in_use_is_said(box, tmp_path):
-    # Given a program that uses the port
+def test_a_port_in_use_is_reported_with_a_cure(box, tmp_path):
+    # Given another program that uses the port of the redirect URL
     file = existing(box, "close", tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         # When the user signs in
         done = authorize(box, "close", file, redirect=f"http://localhost:{port}/callback")
-    # Then it is said, with the cure
+    # Then the message names the option to change
     assert done.returncode == 1 and "--redirect-uri" in done.stderr
 
 
-def test_the_tokens_come_from_where_the_connector_renews_them():
-    # Given the addresses and parameters in the program, and those of the connector
+def test_the_program_and_the_connector_use_the_same_token_endpoints():
+    # Given the URLs and parameters of the program and those of the connector
     for name, provider in load().PROVIDERS.items():
         authenticator = manifest_of(name)["definitions"]["authenticator"]
         # Then they are the same
         assert provider.token_url == authenticator["token_url"]
         assert provider.token_request == authenticator.get("token_request", {})
-        # And the page for people names each scope
+        # And the documentation for users names each scope
         page = (CHECKOUT / "docs" / "meetings.md").read_text()
         assert all(scope in page for scope in provider.scope.split())
 
@@ -271,7 +273,7 @@ def load() -> Any:
     spec = importlib.util.spec_from_file_location("authorize", PROGRAM)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["authorize"] = module  # dataclasses look their module up
+    sys.modules["authorize"] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
     return module
 
@@ -282,7 +284,7 @@ def open_page(url: str) -> bool:
 
 
 def redirected(url: str) -> str:
-    """Where the provider's page sends the browser."""
+    """Return the URL to which the provider's page sends the browser."""
     code = """if True:
         import http.client, sys
         from urllib.parse import urlsplit

@@ -1,7 +1,7 @@
 """Bad input is refused with a config_error that names the field, before a request is made.
 
-The configuration's own options are in ``test_config.py``; here are the other files, the other
-providers, and the values that pass a schema and still cannot work.
+The options of the configuration are in ``test_config.py``. Here are the other files, the other
+providers, and values that pass the schema but cannot work.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def configured(*names: str, **changes: Any) -> Json:
 
 
 def refusal(output: Output) -> str:
-    """The one error of a command, which is the user's to mend."""
+    """Return the one error of a command. It must be one that the user can fix."""
     assert output.exit_code == 1
     (error,) = output.errors
     assert error["failure_type"] == "config_error"
@@ -52,7 +52,7 @@ def refusal(output: Output) -> str:
 
 
 def read_file(box: Sandbox, path: Path, what: str) -> Output:
-    """Read with one of the three files as it stands, and good ones for the others."""
+    """Run read with this text in one of the three files, and valid content in the others."""
     files = {"config": config(box), "catalog": configured(STREAM), "state": []}
     paths = {name: str(path) if name == what else write_json(files[name]) for name in files}
     return run_command(["read", *(part for name in paths for part in (f"--{name}", paths[name]))])
@@ -85,12 +85,12 @@ FORMS = {
 def test_a_file_that_is_not_json_is_refused_with_its_name_and_the_place(
     box, tmp_path, what, content, words
 ):
-    # Given one of the three files is not JSON
+    # Given that one of the three files is not JSON
     path = tmp_path / "broken.json"
     path.write_bytes(content)
     # When the connector reads
     message = refusal(read_file(box, path, what))
-    # Then the file and the place are named, the form is shown, and nobody was asked for anything
+    # Then the error has the file, the position and an example, and no request was sent
     name = {"config": "configuration"}.get(what, what)
     assert message.startswith(f"The {name} {path} {words}")
     assert FORMS[what] in message
@@ -155,7 +155,7 @@ def test_each_file_is_read_once_and_may_be_a_pipe(box):
     ],
 )
 @pytest.mark.parametrize("option", ["base_url", "token_url"])
-def test_a_url_that_leads_to_no_host_or_is_not_safe_is_refused(box, option, url):
+def test_a_url_without_a_host_or_without_encryption_is_refused(box, option, url):
     output = read(config(box, provider={option: url}), configured=configured(STREAM))
     assert f"provider.{option}" in refusal(output)
     assert box.requests == []
@@ -163,7 +163,7 @@ def test_a_url_that_leads_to_no_host_or_is_not_safe_is_refused(box, option, url)
 
 @pytest.mark.parametrize("key", ["", " ", "key\n", "ключ", "k\u200bey", "k\x00", "k\x7f"], ids=repr)
 @pytest.mark.parametrize("name", ACCOUNTS)
-def test_a_key_that_no_header_can_carry_is_refused(box, name, key):
+def test_a_key_that_cannot_be_sent_in_a_header_is_refused(box, name, key):
     # Given
     field = ACCOUNTS[name].key_field
     bad = config(box, name)
@@ -202,7 +202,7 @@ def test_a_key_that_no_header_can_carry_is_refused(box, name, key):
         ("close", "calendar_events", [{"event": "d639fa1c7ea344c797df1d0f51603113"}]),
     ],
 )
-def test_an_option_that_cannot_work_is_refused_by_name(box, name, option, value):
+def test_an_option_that_cannot_work_is_refused_and_named(box, name, option, value):
     output = read(
         config(box, name, {option: value}), configured=configured(ACCOUNTS[name].streams[0])
     )
@@ -211,7 +211,7 @@ def test_an_option_that_cannot_work_is_refused_by_name(box, name, option, value)
 
 
 @pytest.mark.parametrize("workers", [True, 8.0, 8.5, None, -1, 10**30])
-def test_a_number_of_workers_that_is_none_is_refused(box, workers):
+def test_an_invalid_number_of_workers_is_refused(box, workers):
     output = read(config(box, num_workers=workers), configured=configured(STREAM))
     assert "num_workers must be" in refusal(output)
 
@@ -267,7 +267,9 @@ def test_a_start_date_that_cannot_be_used_is_refused(box, date, words):
         (configured(""), ": stream.name in entry 1 of streams must not be empty"),
     ],
 )
-def test_a_catalog_that_cannot_be_read_is_refused_by_file_and_field(box, tmp_path, catalog, words):
+def test_for_an_invalid_catalog_the_error_names_the_file_and_the_field(
+    box, tmp_path, catalog, words
+):
     path = tmp_path / "catalog.json"
     path.write_text(json.dumps(catalog))
     message = refusal(read_file(box, path, "catalog"))
@@ -275,7 +277,7 @@ def test_a_catalog_that_cannot_be_read_is_refused_by_file_and_field(box, tmp_pat
     assert box.requests == []
 
 
-def test_a_catalog_that_the_protocol_does_not_know_is_refused_by_file(box, tmp_path):
+def test_for_a_catalog_that_the_protocol_does_not_know_the_error_names_the_file(box, tmp_path):
     path = tmp_path / "catalog.json"
     path.write_text(json.dumps(configured(STREAM, destination_sync_mode="sometimes")))
     message = refusal(read_file(box, path, "catalog"))
@@ -283,8 +285,8 @@ def test_a_catalog_that_the_protocol_does_not_know_is_refused_by_file(box, tmp_p
 
 
 @pytest.mark.parametrize("form", ["message", "catalog", "first stream"])
-def test_a_discovered_catalog_is_refused_with_how_to_make_a_configured_one(box, tmp_path, form):
-    # Given what discover prints, or the catalog in it, or the list of some of its streams
+def test_for_a_discovered_catalog_the_error_says_how_to_make_a_configured_one(box, tmp_path, form):
+    # Given the output of discover, or the catalog in it, or a list of some of its streams
     (message,) = run_command(["discover", "--config", write_json(config(box))]).of("CATALOG")
     catalog = message["catalog"]
     content = {
@@ -294,9 +296,9 @@ def test_a_discovered_catalog_is_refused_with_how_to_make_a_configured_one(box, 
     }[form]
     path = tmp_path / "catalog.json"
     path.write_text(json.dumps(content))
-    # When it is given to read
+    # When read gets it as its catalog
     message = refusal(read_file(box, path, "catalog"))
-    # Then the message says what it is and what is needed
+    # Then the message says what the file is and what is needed instead
     assert message.startswith(f"The catalog {path} is a discovered catalog, not a configured one.")
     assert FORMS["catalog"] in message
     assert "integration_tests/<provider>/configured_catalog.json" in message
@@ -332,7 +334,7 @@ def state_of(stream: str, value: Any) -> list[Json]:
         (state_of(STREAM, []), ": stream.stream_state in entry 1 must be an object or null"),
     ],
 )
-def test_a_state_that_cannot_be_read_is_refused_by_file_and_entry(box, tmp_path, state, words):
+def test_for_an_invalid_state_the_error_names_the_file_and_the_entry(box, tmp_path, state, words):
     path = tmp_path / "state.json"
     path.write_text(json.dumps(state))
     message = refusal(read_file(box, path, "state"))
@@ -341,7 +343,7 @@ def test_a_state_that_cannot_be_read_is_refused_by_file_and_entry(box, tmp_path,
 
 
 @pytest.mark.parametrize("state", [7, None, "STATE", {"salesloft_meetings": {}}], ids=repr)
-def test_a_state_that_is_not_a_list_is_refused_with_the_form_of_one(box, tmp_path, state):
+def test_for_a_state_that_is_not_a_list_the_error_shows_a_valid_one(box, tmp_path, state):
     path = tmp_path / "state.json"
     path.write_text(json.dumps(state))
     message = refusal(read_file(box, path, "state"))
@@ -360,8 +362,8 @@ def test_a_state_that_is_not_a_list_is_refused_with_the_form_of_one(box, tmp_pat
     ],
     ids=["list", "one state", "one message", "all messages", "mixed"],
 )
-def test_a_state_is_understood_however_it_was_kept(box, tmp_path, form):
-    # Given the states that a first sync has printed, of which the last one counts
+def test_a_state_file_may_have_any_form_in_which_platforms_keep_it(box, tmp_path, form):
+    # Given the states that a first sync printed, of which the last one counts
     box.salesloft.generate(count=300)
     states = read(config(box)).states
     assert len(states) > 1
@@ -370,7 +372,7 @@ def test_a_state_is_understood_however_it_was_kept(box, tmp_path, form):
     box.forget_requests()
     # When a sync is started from them
     output = read_file(box, path, "state")
-    # Then it goes on from the last one
+    # Then it continues from the last one
     assert output.exit_code == 0, output.errors
     assert len(box.requests) == 1
     assert ("sort_by", "updated_at") in box.requests[0].params
@@ -416,14 +418,14 @@ GARBAGE: list[Any] = [
 
 @pytest.mark.parametrize("name", ACCOUNTS)
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda value: json.dumps(value)[:60])
-def test_a_stream_starts_again_from_a_state_that_is_none_of_its_own(box, name, garbage):
-    # Given a state of another version, another kind, or from the future
+def test_a_stream_with_an_unusable_state_is_read_from_the_start(box, name, garbage):
+    # Given a state of another version, of another kind, or from the future
     account = ACCOUNTS[name].with_rows(box, 30)
     stream = account.streams[0]
     text = json.dumps(garbage).replace("CURSOR", str(cursor_of(stream)))
     # When the stream is read with it
     output = read(account.config(), state_of(stream, json.loads(text)), [stream])
-    # Then it is read whole, and what is saved can be gone on from
+    # Then everything is read, and the next sync can continue from the new state
     assert output.exit_code == 0, output.errors
     table = Table(stream)
     table.load(output)
@@ -453,10 +455,10 @@ def test_a_stream_that_had_no_cursor_before_is_read_from_the_start(box, name, st
 
 
 def test_the_state_of_another_provider_is_not_used_and_a_warning_says_why(box):
-    # Given a connection that read Close before and reads Salesloft now
+    # Given a connection that was changed from Close to Salesloft
     box.salesloft.generate(count=30)
     state = state_of("close_meetings", {"date_updated": "2026-05-01T00:00:00Z", "events": {}})
-    # When it is read with the state of then
+    # When Salesloft is read with the state of Close
     output = read(config(box), state)
     # Then everything is read
     assert output.exit_code == 0

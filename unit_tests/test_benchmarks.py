@@ -1,4 +1,4 @@
-"""The benchmark of speed: its figures, its report, and its smallest scenario."""
+"""The speed benchmark: its figures, its report, and its smallest scenario."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ FIRST = results(
 # -- figures ---------------------------------------------------------------------------------------
 
 
-def test_the_cpu_time_of_a_row_leaves_the_start_out_and_is_of_the_median() -> None:
+def test_the_cpu_time_per_row_is_the_median_without_the_start_up() -> None:
     assert cpu_per_row(FIRST, "close", CONNECTOR, 50_000) == pytest.approx(2.5 / 50_000)
     assert times_the_loop(FIRST, "close", CONNECTOR, 50_000) == pytest.approx(2.5)
 
 
-def test_a_cpu_time_that_lacks_the_sync_that_only_starts_is_not_known() -> None:
+def test_without_a_measured_start_up_there_is_no_cpu_time_per_row() -> None:
     lacking = results(*(one for one in FIRST.entries if one.case.meetings != START_UP))
 
     assert cpu_per_row(lacking, "close", CONNECTOR, 50_000) is None
@@ -93,11 +93,11 @@ def test_another_program_is_compared_with_ours_at_the_same_size_and_latency() ->
 
 
 @pytest.mark.parametrize("requests, seconds", [(0, 0), (100, 0), (101, 10), (200, 10), (201, 20)])
-def test_a_limit_holds_back_all_but_the_first_interval(requests: int, seconds: int) -> None:
+def test_a_rate_limit_delays_every_interval_but_the_first(requests: int, seconds: int) -> None:
     assert seconds_allowed(requests, (100, 10)) == seconds
 
 
-def test_the_start_is_allowed_beside_what_the_limit_holds_back() -> None:
+def test_the_start_up_time_is_allowed_on_top_of_the_delay_by_the_limit() -> None:
     limited = Case("limited", "close", CONNECTOR, 10_000)
     held_back = Entry(limited, "", (sample(wall=24.0, requests=201),))
     free = Entry(limited, "", (sample(wall=24.0, requests=100),))
@@ -122,7 +122,7 @@ def test_a_target_is_met_missed_or_not_measured() -> None:
     assert verdicts(results())[f"{words}2.5"] is None
 
 
-def test_the_fastest_peer_decides() -> None:
+def test_the_target_is_compared_with_the_fastest_peer() -> None:
     words = "Close: no peer is faster at 0 ms, 50,000 meetings"
     slow = entry("slow", 50_000, sample(wall=99.0))
     fast = entry("fast", 50_000, sample(wall=4.9))
@@ -131,11 +131,12 @@ def test_the_fastest_peer_decides() -> None:
     assert verdicts(FIRST.with_entries([slow, fast]))[words] is False  # ours took 5 s
 
 
-def test_the_first_record_may_take_two_requests_more_at_a_latency() -> None:
+def test_the_target_for_the_first_record_allows_for_two_requests_at_the_latency() -> None:
     def met(latency: int, first: float) -> bool | None:
         found = verdicts(results(entry(CONNECTOR, 1_000, sample(first=first), latency=latency)))
         return next(met for words, met in found.items() if "first record" in words)
 
+    # Then 0.3 s are allowed without latency, and 0.2 s more at 100 ms
     assert met(0, 0.3)
     assert not met(0, 0.31)
     assert met(100, 0.5)
@@ -155,8 +156,10 @@ def test_a_part_that_is_measured_again_replaces_the_old_one() -> None:
 
 
 def test_figures_of_another_machine_or_version_are_dropped() -> None:
+    # Given figures of two programs on one machine
     known = FIRST.with_versions({CONNECTOR: "1", LOOP: "1"})
 
+    # Then another machine has no figures, and a new version of one program drops only its own
     assert known.on("a machine") == known
     assert known.on("another") == Results("another")
     upgraded = known.with_versions({LOOP: "2"})
@@ -164,7 +167,7 @@ def test_figures_of_another_machine_or_version_are_dropped() -> None:
     assert upgraded.versions == {CONNECTOR: "1", LOOP: "2"}
 
 
-def test_a_program_that_cannot_be_run_is_missing_until_it_can() -> None:
+def test_a_program_is_listed_as_missing_until_it_can_be_run() -> None:
     lacking = FIRST.with_versions({LOOP: "1"}, missing={"other": "no Python"})
 
     assert lacking.with_versions({LOOP: "1"}).missing == {"other": "no Python"}
@@ -191,13 +194,15 @@ def test_a_table_aligns_numbers_to_the_right() -> None:
     assert table(("who", "how many"), []) == "Not measured.\n"
 
 
-def test_the_report_has_the_figures_the_versions_and_what_was_left_out() -> None:
+def test_the_report_has_the_figures_the_versions_and_the_measurements_left_out() -> None:
+    # Given a program that was left out of one size, and one that could not be run
     left_out = replace(entry("other", 50_000), left_out="it would take about 9 minutes")
     versions, missing = {"other": "other 1.0"}, {"third": "it needs Python 3.10"}
     known = FIRST.with_versions(versions, missing).with_entries([left_out])
 
     report = render(known, FACTS, ["memory.svg"])
 
+    # Then the report has the machine, the date, the versions, and a reason for every gap
     assert "a machine.\n\nMeasured on 2026-06-01.\n" in report
     assert "| other | other 1.0 | As it is. |" in report
     assert "| third |  | Not run: it needs Python 3.10. |" in report
@@ -222,6 +227,7 @@ def test_a_peer_without_its_python_is_named_with_the_reason(
 
 
 def test_the_messages_of_a_run_are_counted() -> None:
+    # Given a program that prints records, one of them edited by the benchmark, and a state
     lines = [
         '{"type":"LOG"}',
         '{"type":"RECORD","record":{"data":{}}}',
@@ -239,17 +245,21 @@ def test_the_messages_of_a_run_are_counted() -> None:
 def test_a_run_that_fails_says_why() -> None:
     trace = '{"type":"TRACE","trace":{"error":{"message":"The key is wrong."}}}'
 
+    # When one program ends with an error message, and another one with a traceback
     told = run([sys.executable, "-c", f"import sys; print({trace!r}); sys.exit(1)"])
     untold = run([sys.executable, "-c", "raise ValueError('no key')"])
 
+    # Then the error is the message, or the last line of the traceback
     assert (told.status, told.error) == (1, "The key is wrong.")
     assert (untold.status, untold.error) == (1, "ValueError: no key")
 
 
 def test_the_smallest_scenario_measures_the_connector_and_the_loop() -> None:
+    # When both read an account in a process of their own
     found = list(first_syncs("salesloft", [Connector(), Loop()], Plan(sizes=(), runs=1)))
 
     ours, loop = (one.samples[0] for one in found)
+    # Then the figures are complete and plausible: the connector takes more CPU time than the loop
     assert [one.case.program for one in found] == [CONNECTOR, LOOP]
     assert ours.records == START_UP
     assert loop.records >= START_UP

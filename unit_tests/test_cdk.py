@@ -1,7 +1,7 @@
 """What the connector knows of the CDK that its documentation does not promise.
 
-One test for each place that depends on it. If one fails after an upgrade, then the comment of that
-place, which the test names, is no longer true: either the code there can go, or it has to change.
+There is one test per place that depends on it. If a test fails after an upgrade, the comment at the
+place that it names has become false, and the code there must be changed or can be deleted.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ def response(status: int, text: str = "") -> requests.Response:
 
 
 def test_the_schema_has_no_component_for_a_cursor_of_ours() -> None:
-    """The module's docstring: so the stream is built by hand."""
+    """See the module's docstring. That is why the stream is built by hand."""
     assert not hasattr(declarative_component_schema, "CustomIncrementalSync")
 
 
 @dataclass
 class Endpoint:
-    """A component of ours, in the place of a requester."""
+    """Our component in place of a requester."""
 
     config: Mapping[str, Any]
     name: str = "no name"
@@ -93,7 +93,7 @@ class Endpoint:
 
 @dataclass
 class Manifested:
-    """A component of ours, in the place of a retriever. Keeps what the factory hands to it."""
+    """Our component in place of a retriever. Keeps what the factory passes to it."""
 
     strategy: Mapping[str, Any]
     endpoints: list[Endpoint]
@@ -103,7 +103,7 @@ class Manifested:
 
 
 class OurConfig(dict[str, Any]):
-    """As our ``Connection`` is one."""
+    """A subclass of dict, as our ``Connection`` is."""
 
 
 def manifested(config: Mapping[str, Any]) -> Manifested:
@@ -119,15 +119,15 @@ def manifested(config: Mapping[str, Any]) -> Manifested:
     return made
 
 
-def test_the_factory_hands_the_name_of_a_stream_to_the_retriever_and_not_to_its_parts() -> None:
-    """``build_stream`` puts it into each endpoint."""
+def test_the_factory_passes_the_stream_name_to_the_retriever_and_not_to_its_parts() -> None:
+    """That is why ``build_stream`` sets it in each endpoint."""
     made = manifested({})
     assert made.name == "rows"
     assert [endpoint.name for endpoint in made.endpoints] == ["no name"]
 
 
-def test_the_factory_hands_the_very_configuration_on_to_every_component() -> None:
-    """``connection``: the configuration carries what the components share."""
+def test_the_factory_passes_the_same_configuration_object_to_every_component() -> None:
+    """See ``connection``: the configuration carries the objects that components share."""
     config = OurConfig(provider={})
     made = manifested(config)
     assert made.config is config
@@ -137,8 +137,8 @@ def test_the_factory_hands_the_very_configuration_on_to_every_component() -> Non
 # -- components.py --------------------------------------------------------------------------------
 
 
-def test_the_factory_passes_an_object_without_a_type_on_as_it_is() -> None:
-    """The module's docstring: so parts of a manifest can be ours."""
+def test_the_factory_passes_on_an_object_without_a_type_unchanged() -> None:
+    """See the module's docstring. That is why a manifest can have parts of our own."""
     part = {"class_name": "some.Strategy", "key": ["id"], "part": {"look_back": 7}}
     assert manifested({}).strategy == part
 
@@ -146,8 +146,8 @@ def test_the_factory_passes_an_object_without_a_type_on_as_it_is() -> None:
 # -- cdk/cursor.py --------------------------------------------------------------------------------
 
 
-def test_a_stream_without_a_cursor_saves_a_state_that_a_cursor_has_to_know() -> None:
-    """``SyncCursor`` does not take it for one of its own."""
+def test_a_stream_without_a_cursor_saves_a_state_with_a_key_of_the_cdk() -> None:
+    """``SyncCursor`` must not mistake it for a state of its own."""
     cursor = FinalStateCursor("rows", None, InMemoryMessageRepository())
     assert cursor.state == {NO_CURSOR_STATE_KEY: True}
 
@@ -156,32 +156,34 @@ def test_a_stream_without_a_cursor_saves_a_state_that_a_cursor_has_to_know() -> 
 
 
 @pytest.mark.parametrize("body", ["<html>", '{"rows": [', ""])
-def test_the_decoder_takes_a_body_that_it_cannot_read_for_an_empty_object(body: str) -> None:
-    """``AnswerRows`` and the docstring of ``transport.client``: so it is not used."""
+def test_the_decoder_turns_an_unreadable_body_into_an_empty_object(body: str) -> None:
+    """See ``AnswerRows`` and the docstring of ``transport.client``. It is not used."""
     found = list(JsonDecoder(parameters={}).decode(response(200, body)))
     assert found and not any(found)
 
 
-def test_the_error_handler_has_no_rule_for_retry_after_unless_it_is_configured() -> None:
-    """The docstring of ``transport.client``: so its waits are not used."""
+def test_the_error_handler_ignores_retry_after_unless_it_is_configured() -> None:
+    """See the docstring of ``transport.client``. Its waits are not used."""
     assert DefaultErrorHandler(config={}, parameters={}).backoff_strategies is None
 
 
 @pytest.mark.parametrize("status", [*range(400, 430), 451, *range(500, 512), 599])
-def test_error_messages_that_the_cdk_makes_up_can_be_told_by_how_they_begin(status: int) -> None:
-    """``_WORDS_OF_THE_CDK``: some hold whole bodies, so they are never shown."""
+def test_the_cdks_own_error_messages_start_with_known_words(status: int) -> None:
+    """See ``_WORDS_OF_THE_CDK``: some contain whole bodies, so they are never shown."""
     handler = DefaultErrorHandler(config={}, parameters={})
     words = handler.interpret_response(response(status, "a secret")).error_message
     begins = ("HTTP Status Code:", "Response was not ok:", "Unexpected response")
     assert not words or words.startswith(begins)
 
 
-def test_a_budget_that_is_spent_says_how_long_to_wait() -> None:
-    """``ApiClient`` waits itself, because the CDK does so without a word."""
+def test_a_spent_budget_says_how_long_to_wait() -> None:
+    """``ApiClient`` waits itself, because the CDK would wait without logging it."""
+    # Given a budget of one request a minute
     rates = [Rate(limit=1, interval=timedelta(minutes=1))]
     policy = MovingWindowCallRatePolicy(rates=rates, matchers=[HttpRequestMatcher()])
     budget = APIBudget([policy])
     request = response(200).request
+    # When a second one is to be sent at once, then the error has the time until it may be
     budget.acquire_call(request, block=False)
     with pytest.raises(CallRateLimitHit) as hit:
         budget.acquire_call(request, block=False)
@@ -191,13 +193,13 @@ def test_a_budget_that_is_spent_says_how_long_to_wait() -> None:
 # -- transport/interpolation.py and transport/auth.py ---------------------------------------------
 
 
-def test_what_a_template_gives_is_read_as_a_literal_of_python() -> None:
-    """``one_at_a_time`` is there because two threads may not do that at once."""
+def test_the_result_of_a_template_is_parsed_as_a_python_literal() -> None:
+    """Two threads must not do that at once, hence ``one_at_a_time``."""
     assert JinjaInterpolation().eval("{{ config['n'] }}", {"n": "[1, 2]"}) == [1, 2]
 
 
-def test_a_token_is_read_as_a_literal_of_python() -> None:
-    """The docstring of ``transport.auth``: so the CDK's authenticators are not used."""
+def test_a_token_is_parsed_as_a_python_literal() -> None:
+    """See the docstring of ``transport.auth``. The CDK's authenticators are not used."""
     config = {"token": "1_000"}
     provider = InterpolatedStringTokenProvider(config, "{{ config['token'] }}", {})
     assert BearerAuthenticator(provider, config, parameters={}).token == "Bearer 1000"
@@ -207,7 +209,7 @@ def test_a_token_is_read_as_a_literal_of_python() -> None:
 
 
 class Configured(Source):
-    """A source that notes what is in the directory that it is configured with."""
+    """A source that records the files in the directory that it is configured with."""
 
     def __init__(self) -> None:
         self.written: dict[str, str] = {}
@@ -230,10 +232,10 @@ class Configured(Source):
         raise NotImplementedError
 
 
-def test_the_entry_point_has_the_configuration_written_into_a_temporary_directory(
+def test_the_cdks_entry_point_writes_the_configuration_to_a_temporary_directory(
     tmp_path: Path,
 ) -> None:
-    """The module's docstring: so ``Entrypoint`` has a ``run`` of its own."""
+    """See the module's docstring. That is why ``Entrypoint`` has its own ``run``."""
     file = tmp_path / "config.json"
     file.write_text('{"api_key": "a secret"}')
     source = Configured()
@@ -246,7 +248,7 @@ def test_the_entry_point_has_the_configuration_written_into_a_temporary_director
 
 
 class Failing(PartitionGenerator):
-    """Two slices, each of which fails."""
+    """Two slices that both fail."""
 
     def generate(self) -> Iterator[Partition]:
         yield FailingPartition("a")
@@ -271,10 +273,8 @@ class FailingPartition(Partition):
         return hash(self._name)
 
 
-def test_a_stream_that_fails_has_an_error_for_each_slice_and_then_one_that_is_nobodys_fault() -> (
-    None
-):
-    """``_launch`` prints the first one of a stream, and not the last one of all."""
+def test_a_failed_stream_has_an_error_per_slice_and_then_a_config_error() -> None:
+    """``_launch`` prints only the first error of a stream, and not the final one."""
     messages: MessageRepository = InMemoryMessageRepository()
     stream = DefaultStream(
         partition_generator=Failing(),
@@ -293,19 +293,21 @@ def test_a_stream_that_fails_has_an_error_for_each_slice_and_then_one_that_is_no
         message_repository=messages,
         queue=Queue(),
     )
+    # When both slices of the only stream fail
     found: list[AirbyteMessage] = []
     with pytest.raises(AirbyteTracedException) as raised:
-        found.extend(source.read([stream]))  # keeps what came before the error
+        found.extend(source.read([stream]))  # keeps the messages before the error
+    # Then each has a message, and the run ends with one more error, wrongly a config_error
     errors = [one.trace.error for one in found if one.trace and one.trace.error]
     assert {error.message for error in errors} == {"slice a broke", "slice b broke"}
     assert {error.failure_type for error in errors} == {FailureType.transient_error}
     assert raised.value.failure_type == FailureType.config_error
 
 
-def test_the_log_formatter_prints_debug_messages_that_the_protocol_does_not_know(
+def test_the_log_formatter_prints_debug_messages_that_are_not_in_the_protocol(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """``output._LogFormatter`` makes LOG messages of them."""
+    """``output._LogFormatter`` turns them into LOG messages."""
     monkeypatch.delenv("LOG_LEVEL", raising=False)
     record = logging.LogRecord("airbyte", logging.DEBUG, "", 0, "words", None, None)
     assert json.loads(AirbyteLogFormatter().format(record))["type"] == "DEBUG"
@@ -316,6 +318,7 @@ def test_logs_are_written_by_a_stream_handler_of_the_root_logger() -> None:
     root = logging.getLogger()
     before = list(root.handlers)
     try:
+        # When the CDK sets up its logs, then its formatter is on handlers of the root logger
         init_logger("airbyte")
         found = [one for one in root.handlers if isinstance(one.formatter, AirbyteLogFormatter)]
         assert found and all(isinstance(one, logging.StreamHandler) for one in found)
@@ -326,21 +329,23 @@ def test_logs_are_written_by_a_stream_handler_of_the_root_logger() -> None:
 # -- cdk/pages.py, entrypoint.py ------------------------------------------------------------------
 
 
-def test_the_cdk_counts_pages_for_rows_in_one_log_line(
+def test_the_cdk_counts_pages_as_records_in_one_log_line(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``not_a_count_of_pages``: its line leaves the log, because progress has the right count."""
-    # Given a list of 150 meetings, which is two pages, and a log that keeps the CDK's line
+    """``not_a_count_of_pages`` removes that line, because progress logs the right count."""
+    # Given 150 meetings on two pages, and a log that keeps the CDK's line
     monkeypatch.setattr("source_meetings.source.not_a_count_of_pages", lambda _: True)
     monkeypatch.setattr(SourceInPages().logger, "filters", [])
     account = ACCOUNTS["salesloft"].with_rows(box, 150)
-    # When it is read
+    # When they are read
     output = read(account.config(), None, account.streams[:1])
-    # Then the line counts fewer records than there are
+    # Then the line counts fewer records than there are meetings
     (counted,) = (line for line in output.logs if line.startswith("Read "))
     assert int(counted.split()[1]) < len(output.records()) == 150
 
 
-def test_the_entry_point_keeps_its_memory_monitor_where_ours_replaces_it() -> None:
-    """``Entrypoint.__init__``: it counts messages, which are pages, so ours looks more often."""
+def test_the_cdks_entry_point_keeps_its_memory_monitor_in_the_attribute_that_ours_replaces() -> (
+    None
+):
+    """See ``Entrypoint.__init__``: a message of ours is a page, so ours checks more often."""
     assert isinstance(vars(AirbyteEntrypoint(SourceMeetings()))["_memory_monitor"], MemoryMonitor)

@@ -1,4 +1,4 @@
-"""Close, against the sandbox over HTTP: what is asked for, and that the table ends up right."""
+"""Close, against the sandbox over HTTP: which requests are sent, and that the table is correct."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOG = "/close/api/v1/event/"
 ACTIONS = ["updated", "created", "deleted", "scheduled", "started", "completed", "canceled"]
 NOW = datetime(2026, 6, 1, tzinfo=timezone.utc)
 WINDOWS = "date_created__gte"  # expressions for hooks and faults
-# One whole page, then one, two and four years back (three years hold meetings), and a sample.
+# One full page, then one, two and four years back (the meetings span three), and a sample.
 PROBES = 1 + 3 + 1
 
 
@@ -59,7 +59,7 @@ def synced(
     common: Json | None = None,
     **options: Any,
 ) -> Output:
-    """One finished sync, loaded into the table."""
+    """Run a sync, which must succeed, and load it into the table."""
     box.forget_requests()
     output = read(config(box, common, **options), state, [table.stream])
     assert output.exit_code == 0, output.errors
@@ -84,7 +84,7 @@ def assert_equal_to_truth(box: Sandbox, table: Table) -> None:
     truth = {key: without_nulls(row) for key, row in box.close.truth().items()}
     rows = live(table)
     assert set(truth) - set(rows) == set(), "missing rows"
-    assert set(rows) - set(truth) == set(), "rows too many"
+    assert set(rows) - set(truth) == set(), "extra rows"
     assert {key for key in truth if truth[key] != rows[key]} == set(), "stale rows"
 
 
@@ -101,10 +101,10 @@ def transcripts_of(table: Table) -> dict[str, Any]:
 
 @pytest.mark.parametrize("meaning", ["start", "created"])
 @pytest.mark.parametrize("order", ["newest", "oldest", "shuffled"])
-def test_a_first_sync_reads_every_meeting_whatever_date_created_and_the_order_are(
+def test_a_first_sync_reads_every_meeting_with_any_date_created_and_order(
     box: Sandbox, meaning: str, order: str
 ) -> None:
-    # Given meetings over three years, in the future, and before all of them
+    # Given meetings over three years, some in the future, and one long before all others
     box.close.date_created_means, box.close.list_order = meaning, order
     box.close.generate(count=700)
     box.close.insert(starts_at="2031-01-01T00:00:00Z")
@@ -116,10 +116,10 @@ def test_a_first_sync_reads_every_meeting_whatever_date_created_and_the_order_ar
 
 
 @pytest.mark.parametrize("years", [range(2027, 2040), range(1971, 1984)])
-def test_far_pasts_and_futures_that_fill_more_than_a_page_are_cut_further(
+def test_windows_at_both_ends_of_time_are_split_if_they_do_not_fit_a_page(
     box: Sandbox, years: range
 ) -> None:
-    # Given some hundred meetings decades away from now, on either side
+    # Given hundreds of meetings decades in the past and in the future
     for year in years:
         for number in range(12):
             start = f"{year}-{number + 1:02}-01T09:00:00+00:00"
@@ -132,17 +132,17 @@ def test_far_pasts_and_futures_that_fill_more_than_a_page_are_cut_further(
     assert not any("_skip" in params for params in asked(box, LIST))
 
 
-def test_a_first_sync_cuts_time_into_half_open_windows_open_at_both_ends(box: Sandbox) -> None:
+def test_a_first_sync_splits_time_into_half_open_windows_without_outer_bounds(box: Sandbox) -> None:
     # Given
     box.close.generate(count=300)
     # When
     first_sync(box)
-    # Then the newest event was asked for before anything was listed
+    # Then the newest event was requested before any list
     assert [(request.path, dict(request.params)) for request in box.requests[:2]] == [
         (LOG, {"_limit": "1"}),
         (LIST, {"_limit": "100"}),
     ]
-    # And each window begins where the one before it ends
+    # And each window starts where the previous one ends
     windows = [
         (params.get("date_created__gte"), params.get("date_created__lt"))
         for params in asked(box, LIST)[PROBES:]
@@ -153,7 +153,7 @@ def test_a_first_sync_cuts_time_into_half_open_windows_open_at_both_ends(box: Sa
     )
     limits = [params["_limit"] for params in asked(box, LIST)]
     assert limits == ["100"] + ["1"] * 3 + ["100"] * (1 + len(windows))
-    # And there are not many more of them than there are pages
+    # And there are few more windows than pages
     assert len(windows) <= 10
     starts, ends = {start for start, _ in windows}, {end for _, end in windows}
     assert None in starts and None in ends
@@ -161,21 +161,22 @@ def test_a_first_sync_cuts_time_into_half_open_windows_open_at_both_ends(box: Sa
     assert at() in starts
 
 
-def test_an_empty_account_is_two_requests_and_a_read(box: Sandbox) -> None:
+def test_an_empty_account_takes_three_requests(box: Sandbox) -> None:
+    # When an account without meetings is synced, then three requests are enough
     table, output = first_sync(box)
     assert table.rows == {}
     assert len(box.requests) == 3
-    # And whatever comes next is found
+    # And the first meeting that is created later is found
     box.close.insert()
     synced(box, table, output.last_states())
     assert_equal_to_truth(box, table)
 
 
 @pytest.mark.parametrize("order", ["newest", "shuffled"])
-def test_only_a_second_that_holds_more_than_a_page_is_skipped_through(
+def test_skip_is_only_used_within_a_second_that_has_more_than_a_page(
     box: Sandbox, order: str
 ) -> None:
-    # Given 230 meetings in one second, and others around it
+    # Given 230 meetings in one second, and others before and after it
     box.close.list_order = order
     for _ in range(230):
         box.close.insert(starts_at="2026-03-03T10:00:00Z")
@@ -194,7 +195,7 @@ def test_only_a_second_that_holds_more_than_a_page_is_skipped_through(
         assert [params["_skip"] for params in skipped] == ["99", "198"]
 
 
-def test_the_start_date_leaves_out_what_was_last_changed_before_it(box: Sandbox) -> None:
+def test_meetings_last_changed_before_the_start_date_are_left_out(box: Sandbox) -> None:
     # Given
     box.close.generate(count=200)
     # When
@@ -205,7 +206,7 @@ def test_the_start_date_leaves_out_what_was_last_changed_before_it(box: Sandbox)
     assert set(table.rows) == kept
 
 
-def test_transcripts_are_asked_for_where_there_can_be_one(box: Sandbox) -> None:
+def test_transcripts_are_requested_only_for_meetings_that_can_have_one(box: Sandbox) -> None:
     # Given
     box.close.generate(count=200)
     box.close.insert(starts_at=at(days=3), notetaker_id="note_future")
@@ -226,8 +227,10 @@ def test_transcripts_are_asked_for_where_there_can_be_one(box: Sandbox) -> None:
     assert {"id", "date_updated", "transcripts"} <= set(fields)
 
 
-def test_a_row_that_does_not_say_whether_it_was_recorded_is_asked_for(box: Sandbox) -> None:
-    # Given a row as in the reference's example, which has neither notetaker_id nor summary
+def test_the_transcript_of_a_row_that_does_not_say_whether_it_was_recorded_is_requested(
+    box: Sandbox,
+) -> None:
+    # Given a row like the reference's example, which has neither notetaker_id nor summary
     meeting = box.close.insert(starts_at=at(days=-1), notetaker_id="note_1")
     box.close.set_transcripts(meeting, [{"id": "t", "utterances": [{"text": "Hello"}]}])
     for name in ("notetaker_id", "summary"):
@@ -238,13 +241,13 @@ def test_a_row_that_does_not_say_whether_it_was_recorded_is_asked_for(box: Sandb
     assert meeting in transcripts_of(table)
 
 
-def test_outcomes_are_paged_through(box: Sandbox) -> None:
-    # Given more outcomes than fit a page
+def test_all_pages_of_outcomes_are_read(box: Sandbox) -> None:
+    # Given more outcomes than fit on a page
     for number in range(120):
         box.close.add_outcome(f"Outcome {number}")
     # When
     output = read(config(box), None, ["close_outcomes"])
-    # Then every one is read, and the second page is skipped to
+    # Then every one is read, with _skip for the second page
     assert len({row["id"] for row in output.records()}) == 123
     assert [dict(request.params) for request in box.requests] == [
         {"_limit": "100"},
@@ -281,7 +284,7 @@ def test_without_calendar_events_their_stream_is_not_in_the_catalog(
     assert names == {STREAM, TRANSCRIPTS, "close_outcomes"}
 
 
-def test_check_asks_who_we_are_and_for_one_meeting(box: Sandbox) -> None:
+def test_check_requests_the_user_and_one_meeting(box: Sandbox) -> None:
     # When the connection is checked
     output = run_command(["check", "--config", write_json(config(box))])
     # Then it succeeds after two requests
@@ -299,7 +302,7 @@ def test_every_path_ends_with_a_slash(box: Sandbox) -> None:
     assert all(request.path.endswith("/") for request in box.requests)
 
 
-def test_oauth_tokens_are_renewed_and_handed_back_once(box: Sandbox) -> None:
+def test_oauth_tokens_are_renewed_and_returned_once(box: Sandbox) -> None:
     # Given
     box.close.generate(count=60)
     oauth = box.close.oauth
@@ -323,7 +326,7 @@ def test_oauth_tokens_are_renewed_and_handed_back_once(box: Sandbox) -> None:
 # -- incremental sync -----------------------------------------------------------------------------
 
 
-def test_a_quiet_sync_asks_once_per_action_and_for_the_window_and_emits_nothing(
+def test_a_sync_without_changes_reads_the_log_once_per_action_and_the_window_and_emits_nothing(
     box: Sandbox,
 ) -> None:
     # Given
@@ -351,7 +354,7 @@ def test_a_quiet_sync_asks_once_per_action_and_for_the_window_and_emits_nothing(
     assert output.records() == []
 
 
-def test_events_of_one_moment_are_listed_again_until_the_overlap_has_passed(box: Sandbox) -> None:
+def test_events_of_one_moment_are_listed_again_until_the_look_back_has_passed(box: Sandbox) -> None:
     # Given 120 meetings that were changed just before a sync
     box.close.generate(count=300)
     table, output = first_sync(box)
@@ -359,27 +362,27 @@ def test_events_of_one_moment_are_listed_again_until_the_overlap_has_passed(box:
     for id in sorted(box.close.truth())[:120]:
         box.close.edit(id, title="moved")
     output = synced(box, table, output.last_states())
-    # When the next syncs find nothing new, then the log is read over them as long as others may
-    # still become visible beside them
+    # When the next syncs find nothing new, then these events are listed again for as long as other
+    # events of that time may still appear
     box.clock.advance(minutes=4)
     output = synced(box, table, output.last_states())
     assert len(asked(box, LOG)) > len(ACTIONS)
     box.clock.advance(minutes=2)
     output = synced(box, table, output.last_states())
     assert len(asked(box, LOG)) > len(ACTIONS)
-    # And no longer than that
+    # And after that they are not listed again
     output = synced(box, table, output.last_states())
     assert len(asked(box, LOG)) == len(ACTIONS)
     assert output.records() == []
-    # And changes are seen as ever
+    # And later changes are found
     box.close.delete(sorted(box.close.truth())[0])
     box.close.edit(sorted(box.close.truth())[-1], title="later")
     synced(box, table, output.last_states())
     assert_equal_to_truth(box, table)
 
 
-def test_meetings_that_are_known_to_be_deleted_are_not_looked_at_again(box: Sandbox) -> None:
-    # Given meetings that were deleted in the overlap of the next sync
+def test_meetings_that_are_known_to_be_deleted_are_not_requested_again(box: Sandbox) -> None:
+    # Given meetings that were deleted within the look-back of the next sync
     box.close.generate(count=300)
     table, output = first_sync(box)
     box.clock.advance(hours=1)
@@ -394,7 +397,7 @@ def test_meetings_that_are_known_to_be_deleted_are_not_looked_at_again(box: Sand
     assert output.records() == []
 
 
-def test_changed_meetings_are_read_by_id_thirty_and_more_to_a_request(box: Sandbox) -> None:
+def test_changed_meetings_are_read_by_id_with_thirty_or_more_per_request(box: Sandbox) -> None:
     # Given
     box.close.generate(count=300)
     table, output = first_sync(box)
@@ -410,7 +413,7 @@ def test_changed_meetings_are_read_by_id_thirty_and_more_to_a_request(box: Sandb
     assert set(edited) <= {key for batch in batches for key in batch}
     assert len(batches) <= 120 // 30 + 1
     assert {params["_limit"] for params in asked(box, LIST)} == {"100"}
-    # And the pages of the log that follow keep the filters
+    # And the requests for further pages of the log have the same filters
     following = [params for params in asked(box, LOG) if "_cursor" in params]
     assert len(following) == 2
     assert {(p["object_type"], p["action"], p["_limit"]) for p in following} == {
@@ -418,7 +421,7 @@ def test_changed_meetings_are_read_by_id_thirty_and_more_to_a_request(box: Sandb
     }
 
 
-def test_a_deleted_meeting_becomes_a_row_that_outdates_the_live_one(box: Sandbox) -> None:
+def test_a_deleted_meeting_becomes_a_row_that_is_newer_than_the_live_one(box: Sandbox) -> None:
     # Given
     key = box.close.insert()
     table, output = first_sync(box)
@@ -436,8 +439,8 @@ def test_a_deleted_meeting_becomes_a_row_that_outdates_the_live_one(box: Sandbox
     assert row["date_updated"] > old["date_updated"]
 
 
-def test_a_meeting_that_vanished_without_an_event_is_counted_and_left(box: Sandbox) -> None:
-    # Given a meeting that was edited, and is no longer shown to this key
+def test_a_changed_meeting_that_cannot_be_read_is_counted_and_skipped(box: Sandbox) -> None:
+    # Given a meeting that was edited and then hidden from this key
     key = box.close.insert()
     table, output = first_sync(box)
     box.clock.advance(hours=1)
@@ -453,10 +456,10 @@ def test_a_meeting_that_vanished_without_an_event_is_counted_and_left(box: Sandb
 @pytest.mark.parametrize("consolidate", [0.0, 60.0])
 @pytest.mark.parametrize("data", ["full", "missing"])
 @pytest.mark.parametrize("keeps", [True, False])
-def test_events_that_come_late_or_are_changed_in_place_are_not_lost(
+def test_events_that_appear_late_or_are_changed_in_place_are_not_lost(
     box: Sandbox, consolidate: float, data: str, keeps: bool
 ) -> None:
-    # Given events that show up to five minutes late, and not in the order of their making
+    # Given events that appear up to five minutes late and out of order
     box.close.event_delay, box.close.consolidate = 299.0, consolidate
     box.close.event_data, box.close.cursor_keeps_bounds = data, keeps
     box.close.generate(count=200)
@@ -469,7 +472,7 @@ def test_events_that_come_late_or_are_changed_in_place_are_not_lost(
         box.close.delete(chance.choice(sorted(box.close.truth())))
         # When
         output = synced(box, table, output.last_states())
-    # Then all are there once the last have shown
+    # Then all changes are in the table once the last events have appeared
     box.clock.advance(minutes=6)
     synced(box, table, output.last_states())
     assert_equal_to_truth(box, table)
@@ -493,7 +496,7 @@ def test_a_clock_that_differs_from_the_date_header_loses_nothing(
 
 
 def test_late_content_without_event_or_new_stamp_is_found_in_the_window(box: Sandbox) -> None:
-    # Given a summary that arrives in silence for a meeting of yesterday
+    # Given a summary that arrives without an event for a meeting of yesterday
     key = box.close.insert(starts_at=at(days=-1))
     box.close.generate(count=50)
     table, output = first_sync(box)
@@ -506,10 +509,10 @@ def test_late_content_without_event_or_new_stamp_is_found_in_the_window(box: San
 
 
 @pytest.mark.parametrize("stream", [STREAM, TRANSCRIPTS])
-def test_with_more_meetings_than_digests_quiet_syncs_stay_quiet_and_changes_arrive(
+def test_with_more_meetings_than_digests_changes_arrive_and_little_else_is_emitted(
     box: Sandbox, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given more meetings in the window that is read again than a state has digests for
+    # Given a window of more meetings than a state can have digests
     monkeypatch.setattr(fingerprints, "_MOST_DIGESTS", 10)
     starts = [NOW - timedelta(days=1 + number / 40) for number in range(200)]
     ids = [box.close.insert(starts_at=moment.isoformat()) for moment in starts]
@@ -518,23 +521,23 @@ def test_with_more_meetings_than_digests_quiet_syncs_stay_quiet_and_changes_arri
     table = Table(stream)
     output = synced(box, table)
     box.clock.advance(minutes=30)
-    output = synced(box, table, output.last_states())  # their events are looked at once more
-    # When nothing changes, then next to nothing is emitted
+    output = synced(box, table, output.last_states())  # their events are listed once more
+    # When nothing changes, then almost nothing is emitted
     box.clock.advance(minutes=1)
     output = synced(box, table, output.last_states())
     assert len(output.records()) <= 2 * 20
     box.clock.advance(minutes=1)
     output = synced(box, table, output.last_states())
     assert len(output.records()) <= 2 * 20
-    # And what changes without an event arrives, with few others
+    # And a change without an event arrives, with only a few other rows
     box.close.edit(ids[100], emit_event=False, title="in silence")
     output = synced(box, table, output.last_states())
     assert table.rows[ids[100]]["title"] == "in silence"
     assert len(output.records()) <= 3 * 20 * 5
 
 
-def test_a_state_older_than_the_log_leads_to_a_first_sync_and_says_so(box: Sandbox) -> None:
-    # Given changes and a deletion within and before the log's reach
+def test_a_state_older_than_the_log_leads_to_a_first_sync_and_a_log_line(box: Sandbox) -> None:
+    # Given an edit 40 days ago, which the log of 30 days no longer has, and a deletion that it has
     box.close.generate(count=150)
     table, output = first_sync(box)
     first, second, *_ = sorted(box.close.truth())
@@ -548,7 +551,7 @@ def test_a_state_older_than_the_log_leads_to_a_first_sync_and_says_so(box: Sandb
     assert_equal_to_truth(box, table)
 
 
-def test_a_key_that_may_not_read_the_log_reads_a_wider_window_and_says_what_is_lost(
+def test_without_access_to_the_log_a_wider_window_is_read_and_a_warning_says_what_is_missed(
     box: Sandbox,
 ) -> None:
     # Given
@@ -567,7 +570,7 @@ def test_a_key_that_may_not_read_the_log_reads_a_wider_window_and_says_what_is_l
     assert window["date_created__lt"] == at(days=365, hours=1)
     assert any("deletions, and changes of meetings that start outside" in x for x in output.logs)
     assert [row["title"] for row in output.records()] == ["edited"]
-    # And when the log is opened again, what it holds is caught up with
+    # And once the key may read the log, all changes in it are caught up on
     other = next(
         one for one, row in box.close.truth().items() if row["date_created"] < at(days=-400)
     )
@@ -577,7 +580,7 @@ def test_a_key_that_may_not_read_the_log_reads_a_wider_window_and_says_what_is_l
     assert_equal_to_truth(box, table)
 
 
-def test_transcripts_that_come_late_or_change_are_read(box: Sandbox) -> None:
+def test_transcripts_that_arrive_late_or_change_are_read(box: Sandbox) -> None:
     # Given
     box.close.generate(count=100)
     late = box.close.insert(starts_at=at(days=-1), notetaker_id="note_late")
@@ -586,13 +589,13 @@ def test_transcripts_that_come_late_or_change_are_read(box: Sandbox) -> None:
     table, output = first_sync(box, TRANSCRIPTS)
     assert late not in transcripts_of(table)
     output = synced(box, table, output.last_states())
-    # When one arrives without any trace, and one with a summary
+    # When one arrives with no sign of it in the row, and another one with a summary
     box.close.set_transcripts(late, next(iter(box.close.transcripts().values())))
     box.close.add_transcript(silent)
     output = synced(box, table, output.last_states())
     # Then
     assert {late, silent} <= set(transcripts_of(table))
-    # And nothing is asked again, but for rows that do not say whether anything is to come
+    # And only rows that do not say whether they were recorded are requested again
     synced(box, table, output.last_states())
     unsaid = {key for key, row in box.close.truth().items() if "notetaker_id" not in row}
     assert {request.path.split("/")[-2] for request in details(box)} <= unsaid
@@ -601,7 +604,7 @@ def test_transcripts_that_come_late_or_change_are_read(box: Sandbox) -> None:
 # -- changes during a sync ------------------------------------------------------------------------
 
 
-def test_rows_that_vanish_while_a_full_second_is_paged_through_hide_no_others(
+def test_rows_deleted_while_a_full_second_is_paged_do_not_hide_others(
     box: Sandbox,
 ) -> None:
     # Given
@@ -610,7 +613,7 @@ def test_rows_that_vanish_while_a_full_second_is_paged_through_hide_no_others(
     box.after("_skip=99", 1, lambda: [box.close.delete(next(gone)) for _ in range(5)])
     # When
     table, output = first_sync(box)
-    # Then nothing is missing at once, and the next sync takes the deleted ones away
+    # Then no row is missing, and the next sync marks the deleted ones
     assert set(box.close.truth()) <= set(table.rows)
     synced(box, table, output.last_states())
     assert_equal_to_truth(box, table)
@@ -627,10 +630,10 @@ def test_rows_that_vanish_while_a_full_second_is_paged_through_hide_no_others(
         (lambda box, key: box.close.delete(key), "start"),
     ],
 )
-def test_what_changes_during_a_first_sync_is_right_after_the_next(
+def test_changes_during_a_first_sync_are_in_the_table_after_the_next_one(
     box: Sandbox, change: Any, meaning: str
 ) -> None:
-    # Given a change of many meetings at several moments of a first sync
+    # Given changes to many meetings at several points of a first sync
     box.close.date_created_means = meaning
     box.close.generate(count=300)
     ids = sorted(box.close.truth())
@@ -644,7 +647,7 @@ def test_what_changes_during_a_first_sync_is_right_after_the_next(
     assert_equal_to_truth(box, table)
 
 
-def test_what_changes_between_two_queries_of_the_log_is_in_the_next_sync(box: Sandbox) -> None:
+def test_changes_between_two_queries_of_the_log_are_in_the_next_sync(box: Sandbox) -> None:
     # Given
     box.close.generate(count=150)
     table, output = first_sync(box)
@@ -681,8 +684,8 @@ def test_a_meeting_deleted_before_its_transcript_is_read_is_left_out(box: Sandbo
 # -- resume ---------------------------------------------------------------------------------------
 
 
-def test_every_state_of_a_first_sync_leads_to_the_truth(box: Sandbox) -> None:
-    # Given all states of a first sync, future meetings included, and changes after each of them
+def test_a_first_sync_can_be_resumed_from_each_of_its_states(box: Sandbox) -> None:
+    # Given every state of a first sync with future meetings, and changes after each state
     box.close.generate(count=300)
     box.close.insert(starts_at=at(days=400))
     output = read(config(box), None, [STREAM])
@@ -702,10 +705,10 @@ def test_every_state_of_a_first_sync_leads_to_the_truth(box: Sandbox) -> None:
         # Then
         assert_equal_to_truth(box, table)
         if number:
-            assert len(asked(box, LIST)) < requests, "windows that were read are read again"
+            assert len(asked(box, LIST)) < requests, "windows are read twice"
 
 
-def test_an_unfinished_first_sync_older_than_the_log_is_done_again(box: Sandbox) -> None:
+def test_an_unfinished_first_sync_older_than_the_log_is_started_again(box: Sandbox) -> None:
     # Given
     box.close.generate(count=150)
     states = read(config(box), None, [STREAM]).of("STATE")
@@ -726,7 +729,7 @@ def test_an_unfinished_first_sync_older_than_the_log_is_done_again(box: Sandbox)
 
 
 @pytest.mark.parametrize("words", ["old", "new"])
-def test_a_skip_ceiling_is_reported_as_such(box: Sandbox, words: str) -> None:
+def test_the_maximum_of_skip_is_named_in_the_error(box: Sandbox, words: str) -> None:
     # Given
     box.close.max_skip, box.close.skip_message = 90, words
     for _ in range(230):
@@ -738,7 +741,7 @@ def test_a_skip_ceiling_is_reported_as_such(box: Sandbox, words: str) -> None:
     assert "ceiling of _skip" in output.errors[0]["message"]
 
 
-def test_an_answer_that_is_no_meeting_is_asked_for_again(box: Sandbox) -> None:
+def test_an_answer_that_is_not_a_meeting_is_requested_again(box: Sandbox) -> None:
     # Given
     box.close.generate(count=100)
     box.fault("activity/meeting/acti", 1, kind="body", body={})
@@ -749,9 +752,7 @@ def test_an_answer_that_is_no_meeting_is_asked_for_again(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("command", ["check", "discover"])
-def test_an_entry_that_is_no_calendar_event_is_quoted_before_a_request(
-    box: Sandbox, command: str
-) -> None:
+def test_an_invalid_calendar_event_is_quoted_before_any_request(box: Sandbox, command: str) -> None:
     path = write_json(config(box, calendar_events=["https://example.com/meeting"]))
     output = run_command([command, "--config", path])
     assert "https://example.com/meeting" in str(output.messages)
@@ -773,7 +774,7 @@ def test_check_says_what_to_do_when_close_refuses_it(box: Sandbox, status: int, 
 
 @pytest.mark.parametrize("body", ["string", "object", "absent"])
 @pytest.mark.parametrize(("header", "separator"), [(True, ","), (True, ";"), (False, ",")])
-def test_a_429_is_waited_out_in_every_form(
+def test_the_wait_that_a_429_announces_is_understood_in_every_form(
     box: Sandbox, body: str, header: bool, separator: str
 ) -> None:
     box.close.generate(count=20)
@@ -791,12 +792,12 @@ def test_a_429_is_waited_out_in_every_form(
 def test_an_answer_of_another_shape_stops_the_stream(
     box: Sandbox, stream: str, body: Json, words: str
 ) -> None:
-    # Given answers that are not as documented
+    # Given answers whose shape is not the documented one
     box.close.generate(count=150)
     box.fault("/(meeting|outcome)/", 1, 50, kind="body", body=body)
     # When
     output = read(config(box), None, [stream])
-    # Then the stream fails, says what is missing, and emits nothing
+    # Then the stream fails with what is missing, and emits nothing
     assert output.exit_code == 1
     assert output.statuses == {stream: "INCOMPLETE"}
     assert words in output.errors[0]["message"]

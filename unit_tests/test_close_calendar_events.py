@@ -1,4 +1,4 @@
-"""Entries of ``calendar_events``, as people copy them out of their calendars.
+"""Entries of ``calendar_events``, as people copy them from their calendars.
 
 The links are the examples of
 https://developer.close.com/resources/activities/meetings/meeting-search
@@ -27,7 +27,7 @@ OUTLOOK_EVENT = (
 @pytest.mark.parametrize(
     ("entry", "event", "calendar"),
     [
-        # Google's link, whose id the documents cut short, and the edit link
+        # Google's link, with the shortened id of the documentation, and the edit link
         (f"https://www.google.com/calendar/event?eid={GOOGLE}", GOOGLE_EVENT, "example@close.co"),
         (
             f"https://calendar.google.com/calendar/u/1/r/eventedit/{GOOGLE}0",
@@ -52,7 +52,7 @@ OUTLOOK_EVENT = (
             f"{OUTLOOK_EVENT}mRd2BAAA=",
             None,
         ),
-        # As people copy them: with blanks around, with padding, without the scheme
+        # With surrounding spaces, with padding, and without the scheme
         (
             f"  https://www.google.com/calendar/event?eid={GOOGLE}0= \n",
             GOOGLE_EVENT,
@@ -66,7 +66,7 @@ OUTLOOK_EVENT = (
         (f"{OUTLOOK_EVENT}LI4-VAAA=", f"{OUTLOOK_EVENT}LI4-VAAA=", None),
     ],
 )
-def test_an_entry_names_an_event_and_perhaps_a_calendar(
+def test_an_entry_has_an_event_and_optionally_a_calendar(
     entry: str, event: str, calendar: str | None
 ) -> None:
     found = {"provider_calendar_event_id": event}
@@ -89,7 +89,7 @@ def test_an_entry_names_an_event_and_perhaps_a_calendar(
         "ftp://www.google.com/calendar/event?eid=" + GOOGLE,
     ],
 )
-def test_an_entry_that_names_no_event_is_a_config_error_that_quotes_it(entry: str) -> None:
+def test_an_entry_without_an_event_is_a_config_error_that_quotes_it(entry: str) -> None:
     with pytest.raises(AirbyteTracedException) as raised:
         parse_entry(entry, 3)
     assert raised.value.failure_type == FailureType.config_error

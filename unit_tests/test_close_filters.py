@@ -1,6 +1,7 @@
-"""Close when its list of meetings ignores the date filters: read with ``_skip``, and nothing lost.
+"""Close when its list of meetings ignores date filters: it is read with ``_skip``, without loss.
 
-Over HTTP against the sandbox with ``date_filters`` off; the walk itself on lists in memory.
+The syncs run over HTTP against the sandbox with ``date_filters`` off. The walk itself is tested on
+lists in memory.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ WHOLE_LIST = [{"_limit": "100"}] + [{"_limit": "100", "_skip": str(n)} for n in 
 
 @pytest.fixture
 def ignoring(box: Sandbox) -> Sandbox:
-    """A Close that ignores date filters, with 700 meetings."""
+    """Make the sandbox's Close ignore date filters, with 700 meetings."""
     box.close.date_filters = False
     box.close.generate(count=700)
     return box
@@ -54,7 +55,7 @@ def warnings(output: Output) -> list[str]:
 
 
 def window(box: Sandbox) -> dict[str, str]:
-    """The parameters of the one request that was sent with bounds."""
+    """Return the parameters of the only request that was sent with bounds."""
     (params,) = (params for params in asked(box, LIST) if "date_created__gte" in params)
     return params
 
@@ -76,16 +77,17 @@ def digests_in(state: Json) -> int:
 # -- a first sync ---------------------------------------------------------------------------------
 
 
-def test_filters_that_work_cost_no_request(box: Sandbox) -> None:
+def test_filters_that_work_cost_no_extra_request(box: Sandbox) -> None:
     # Given
     box.close.generate(count=500)
     # When
     table, output = first_sync(box)
-    # Then it takes what it took before anything was compared: the log, the first page, the probes
-    # of one, two and four years, the sample, and a page for each of eleven windows
+    # Then no request serves the check of the filters alone. There is one for the log, one for the
+    # first page, the probes of one, two and four years, the sample, and a page for each of eleven
+    # windows
     assert len(box.requests) == 1 + 1 + 3 + 1 + 11
     assert warnings(output) == []
-    # And so does the next: seven questions to the log, the newest event's meeting, the window
+    # And so does the next sync: seven requests to the log, the newest event's meeting, the window
     output = synced(box, table, output.last_states())
     assert len(box.requests) == 7 + 1 + 1
     assert warnings(output) == []
@@ -93,28 +95,28 @@ def test_filters_that_work_cost_no_request(box: Sandbox) -> None:
 
 @pytest.mark.parametrize("meaning", ["start", "created"])
 @pytest.mark.parametrize(("order", "probes"), [("newest", [365]), ("oldest", [365, 730, 1460])])
-def test_a_first_sync_skips_through_the_whole_list_once(
+def test_a_first_sync_reads_the_whole_list_once_with_skip(
     ignoring: Sandbox, meaning: str, order: str, probes: list[int]
 ) -> None:
     # Given
     ignoring.close.list_order, ignoring.close.date_created_means = order, meaning
     # When
     table, output = first_sync(ignoring)
-    # Then the first answer from outside what was asked for is the last that is asked by date
+    # Then after the first answer with a row outside its bounds, no request has bounds
     assert asked(ignoring, LIST) == [
         {"_limit": "100"},
         *({"_limit": "1", "date_created__lt": at(days=-days)} for days in probes),
         *WHOLE_LIST,
     ]
-    # And that is said once, and every meeting is there once
+    # And there is one warning, and every meeting is emitted once
     assert len(warnings(output)) == 1
     assert f"Stream {STREAM}: " in warnings(output)[0]
     assert len(output.records()) == 700
     assert_equal_to_truth(ignoring, table)
 
 
-def test_the_sample_shows_that_filters_are_ignored_where_the_probes_cannot(box: Sandbox) -> None:
-    # Given a list that begins with a page of meetings older than every probe
+def test_the_sample_reveals_ignored_filters_if_the_probes_cannot(box: Sandbox) -> None:
+    # Given a list that starts with a page of meetings older than every probe
     box.close.date_filters, box.close.list_order = False, "oldest"
     for number in range(250):
         start = f"{1980 + number // 12}-{number % 12 + 1:02}-01T09:00:00+00:00"
@@ -129,22 +131,20 @@ def test_the_sample_shows_that_filters_are_ignored_where_the_probes_cannot(box: 
     assert_equal_to_truth(box, table)
 
 
-def test_a_list_of_one_page_is_read_as_ever(box: Sandbox) -> None:
+def test_a_list_of_one_page_is_read_without_bounds(box: Sandbox) -> None:
     # Given
     box.close.date_filters = False
     box.close.generate(count=100)
     # When
     table, output = first_sync(box)
-    # Then no bound was sent, so nothing is said
+    # Then no bound was sent, so there is no warning
     assert asked(box, LIST) == [{"_limit": "100"}] * 2
     assert warnings(output) == []
     assert_equal_to_truth(box, table)
 
 
 @pytest.mark.parametrize("fields", [{"date_created": None}, {"date_created": "soon"}, {}])
-def test_rows_that_do_not_say_when_they_were_created_prove_nothing(
-    box: Sandbox, fields: Json
-) -> None:
+def test_rows_without_a_readable_date_created_prove_nothing(box: Sandbox, fields: Json) -> None:
     # Given a Close whose filters work and whose rows have no readable date_created
     box.close.generate(count=150)
     plain = box.close.answer
@@ -163,7 +163,7 @@ def test_rows_that_do_not_say_when_they_were_created_prove_nothing(
     assert warnings(output) == []
     assert not any("_skip" in params for params in asked(box, LIST))
     assert set(live(table)) == set(box.close.truth())
-    # And where the filters do not work, there is nothing to tell by
+    # And if the filters do not work, these rows cannot reveal it
     box.close.date_filters = False
     for state in (None, output.last_states()):
         output = read(config(box), state, [STREAM])
@@ -174,7 +174,7 @@ def test_rows_that_do_not_say_when_they_were_created_prove_nothing(
 # -- later syncs ----------------------------------------------------------------------------------
 
 
-def test_a_quiet_sync_emits_nothing_and_keeps_digests_of_the_window_only(
+def test_a_sync_without_changes_emits_nothing_and_keeps_digests_of_the_window_only(
     ignoring: Sandbox,
 ) -> None:
     # Given
@@ -191,10 +191,10 @@ def test_a_quiet_sync_emits_nothing_and_keeps_digests_of_the_window_only(
     assert 0 < digests_in(output.state_of(STREAM)) == len(ids_in_window(ignoring)) < 100
 
 
-def test_a_later_sync_emits_what_the_log_names_and_what_differs_in_the_window(
+def test_a_later_sync_emits_the_meetings_in_the_log_and_those_that_differ_in_the_window(
     ignoring: Sandbox,
 ) -> None:
-    # Given a state, and changes with and without an event, in the window and outside of it
+    # Given changes since the first sync, with and without an event, inside and outside the window
     recent = ignoring.close.insert(starts_at=at(days=-1))
     old = ignoring.close.insert(starts_at=at(days=-700))
     table, output = first_sync(ignoring)
@@ -211,7 +211,7 @@ def test_a_later_sync_emits_what_the_log_names_and_what_differs_in_the_window(
     assert sorted(row["id"] for row in output.records()) == sorted([recent, edited, deleted])
 
 
-def test_filters_that_are_ignored_are_noticed_in_a_list_of_one_page_too(box: Sandbox) -> None:
+def test_ignored_filters_are_noticed_in_a_list_of_one_page_too(box: Sandbox) -> None:
     # Given
     box.close.generate(count=60)
     box.close.insert(starts_at=at(days=200))
@@ -254,12 +254,12 @@ def test_filters_that_work_again_are_used_again(ignoring: Sandbox) -> None:
     assert_equal_to_truth(ignoring, table)
 
 
-# -- changes while the list is skipped through ----------------------------------------------------
+# -- changes while the list is read with _skip ----------------------------------------------------
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 @pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
-def test_what_changes_while_the_list_is_skipped_through_is_right_after_the_next_sync(
+def test_changes_while_the_list_is_read_are_in_the_table_after_the_next_sync(
     ignoring: Sandbox, order: str, later: bool
 ) -> None:
     # Given changes of every kind after each page
@@ -284,17 +284,19 @@ def test_what_changes_while_the_list_is_skipped_through_is_right_after_the_next_
             r"/activity/meeting/\?_limit=100(&_skip=\d+)?$", nth, lambda n=nth: change(n)
         )
     output = synced(ignoring, table, output.last_states())
-    # Then what has not changed is there already
+    # Then the meetings that did not change are in the table
     assert untouched <= set(live(table))
-    # And all is after the next sync
+    # And after the next sync, all are
     ignoring.forget_hooks()
     ignoring.clock.advance(minutes=6)
     synced(ignoring, table, output.last_states())
     assert_equal_to_truth(ignoring, table)
 
 
-def test_a_deletion_costs_one_request_and_an_insertion_none(ignoring: Sandbox) -> None:
-    # Given that rows vanish from the second page, and later two come in above the fourth
+def test_a_deletion_during_the_walk_costs_one_request_and_an_insertion_none(
+    ignoring: Sandbox,
+) -> None:
+    # Given that rows are deleted from the second page, and later two are created above the fourth
     rows = sorted(ignoring.close.truth().values(), key=lambda row: row["date_created"])
     gone = [row["id"] for row in rows[-130:-125]]
     ignoring.after("_skip=99(&|$)", 1, lambda: [ignoring.close.delete(key) for key in gone])
@@ -316,7 +318,7 @@ def live_new(box: Sandbox, starts: list[str]) -> set[str]:
     return {key for key, row in box.close.truth().items() if row["starts_at"] in starts}
 
 
-def test_a_shuffled_list_is_read_until_everything_was_counted_twice(box: Sandbox) -> None:
+def test_a_shuffled_list_is_read_until_every_row_was_seen_twice(box: Sandbox) -> None:
     # Given a list in another order at every request
     box.close.date_filters, box.close.list_order = False, "shuffled"
     box.close.generate(count=230)
@@ -328,7 +330,7 @@ def test_a_shuffled_list_is_read_until_everything_was_counted_twice(box: Sandbox
 
 
 def test_a_shuffled_list_that_changes_ends_in_an_error(box: Sandbox) -> None:
-    # Given a list in another order at every request, and of other rows
+    # Given a list that has another order and other rows at every request
     box.close.date_filters, box.close.list_order = False, "shuffled"
     box.close.generate(count=230)
     keys = iter(sorted(box.close.truth()))
@@ -349,8 +351,10 @@ def test_a_shuffled_list_that_changes_ends_in_an_error(box: Sandbox) -> None:
 
 @pytest.mark.parametrize("words", ["old", "new"])
 @pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
-def test_the_ceiling_of_skip_says_what_to_do(ignoring: Sandbox, words: str, later: bool) -> None:
-    # Given a list that is longer than Close lets it be skipped through
+def test_the_error_at_the_maximum_of_skip_says_what_to_do(
+    ignoring: Sandbox, words: str, later: bool
+) -> None:
+    # Given a list that is longer than the maximum of _skip
     output = first_sync(ignoring)[1] if later else Output([])
     ignoring.close.max_skip, ignoring.close.skip_message = 300, words
     # When
@@ -362,7 +366,7 @@ def test_the_ceiling_of_skip_says_what_to_do(ignoring: Sandbox, words: str, late
     assert "Ask Close's support" in error["message"]
     assert len(warnings(output)) == 1
     assert asked(ignoring, LIST)[-1]["_skip"] == "396"
-    # And nothing is taken for read
+    # And the state does not count anything as read
     ignoring.close.max_skip = 10_000
     table = Table(STREAM)
     output = read(config(ignoring), state or output.last_states(), [STREAM])
@@ -372,22 +376,22 @@ def test_the_ceiling_of_skip_says_what_to_do(ignoring: Sandbox, words: str, late
         assert_equal_to_truth(ignoring, table)
 
 
-# -- a first sync that is gone on with ------------------------------------------------------------
+# -- a first sync that is resumed -----------------------------------------------------------------
 
 
 def whole_reads(box: Sandbox) -> int:
     return len([params for params in asked(box, LIST) if params.get("_skip") == "693"])
 
 
-def test_every_state_of_a_first_sync_leads_to_the_truth(ignoring: Sandbox) -> None:
-    # Given the states of a first sync with filters that are ignored
+def test_a_first_sync_can_be_resumed_from_each_of_its_states(ignoring: Sandbox) -> None:
+    # Given every state of a first sync with ignored filters
     states = read(config(ignoring), None, [STREAM]).states
     assert len(states[0]["stream"]["stream_state"]["scan"]["pending"]) == 1
     for number, state in enumerate(states):
         key = sorted(ignoring.close.truth())[number]
         ignoring.close.edit(key, title="new")
         for works in (False, True):
-            # When it is gone on with, with filters that work or do not
+            # When it is resumed, with filters that work or do not
             ignoring.close.date_filters = works
             table = Table(STREAM)
             output = synced(ignoring, table, [state])
@@ -399,7 +403,7 @@ def test_every_state_of_a_first_sync_leads_to_the_truth(ignoring: Sandbox) -> No
                 assert key in live(table)
 
 
-def test_windows_that_are_left_cost_one_reading_of_the_whole_list(box: Sandbox) -> None:
+def test_unread_windows_are_read_from_one_reading_of_the_whole_list(box: Sandbox) -> None:
     # Given the states of a first sync with filters that worked
     box.close.generate(count=700)
     output = read(config(box), None, [STREAM])
@@ -413,9 +417,9 @@ def test_windows_that_are_left_cost_one_reading_of_the_whole_list(box: Sandbox) 
         key = sorted(box.close.truth())[number]
         box.close.reschedule(key, at(days=number + 30))
         box.close.delete(sorted(box.close.truth())[number + 100])
-        # When it is gone on with by many workers, and they do not
+        # When it is resumed with many workers, and the filters no longer work
         synced_output = synced(box, table, [states[number]["state"]], common={"num_workers": 12})
-        # Then the windows cost one reading together, and the window that every sync reads another
+        # Then the list is read once for all windows, and once for the window that every sync reads
         assert whole_reads(box) == 2
         bounded = [params for params in asked(box, LIST) if set(params) - {"_limit", "_skip"}]
         assert len([params for params in bounded if "id__in" not in params]) <= left + 1
@@ -423,19 +427,19 @@ def test_windows_that_are_left_cost_one_reading_of_the_whole_list(box: Sandbox) 
         assert_equal_to_truth(box, table)
 
 
-def test_windows_that_are_left_stay_so_when_the_reading_fails_halfway(box: Sandbox) -> None:
-    # Given a first sync with filters that worked, of which every window is left
+def test_unread_windows_stay_in_the_state_if_the_reading_fails_halfway(box: Sandbox) -> None:
+    # Given an interrupted first sync with working filters, with every window still to be read
     box.close.generate(count=700)
     state = read(config(box), None, [STREAM]).states[0]
     pending = state["stream"]["stream_state"]["scan"]["pending"]
     assert len(pending) > 5
-    # And a Close that ignores filters, and refuses the fourth page
+    # And a Close that now ignores filters and refuses the fourth page
     box.close.date_filters = False
     box.fault("_skip=297(&|$)", 1, 99, kind="status", status=403)
     box.forget_requests()
     # When
     output = read(config(box, {"num_workers": 12}), [state], [STREAM])
-    # Then one error says so, the list was not begun again, and every window is still to be read
+    # Then there is one error, the list was not started again, and every window is still to be read
     (error,) = output.errors
     assert "may not read this" in error["message"]
     tries = [params["_skip"] for params in asked(box, LIST) if "_skip" in params]
@@ -450,15 +454,15 @@ def test_windows_that_are_left_stay_so_when_the_reading_fails_halfway(box: Sandb
     assert_equal_to_truth(box, table)
 
 
-def test_a_reading_before_the_state_was_taken_does_not_count_for_the_slices_after_it(
+def test_a_reading_from_before_the_state_was_created_is_not_used_for_later_slices(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Given an unfinished first sync that is too old to be gone on with
+    # Given an unfinished first sync that is too old to be resumed
     box.close.generate(count=700)
     state = read(config(box), None, [STREAM]).states[0]
     box.clock.advance(days=40)
     box.close.date_filters = False
-    # When its windows are read before that is known, and then a meeting changes
+    # When its windows are read before the connector knows that, and then a meeting changes
     key = sorted(box.close.truth())[0]
     changed = threading.Event()
 
@@ -476,7 +480,7 @@ def test_a_reading_before_the_state_was_taken_does_not_count_for_the_slices_afte
     monkeypatch.setattr(EventLog, "newest", late)
     table = Table(STREAM)
     synced(box, table, [state])
-    # Then it is read again
+    # Then the list is read again
     assert live(table)[key]["title"] == "new"
 
 
@@ -484,7 +488,7 @@ def test_a_reading_before_the_state_was_taken_does_not_count_for_the_slices_afte
 
 
 def test_transcripts_are_read_as_with_filters(ignoring: Sandbox) -> None:
-    # Given what is asked for with filters that work
+    # Given the requests that are sent while filters work
     ignoring.close.date_filters = True
     expected, _ = first_sync(ignoring, TRANSCRIPTS)
     wanted = {request.path for request in details(ignoring)}
@@ -499,8 +503,8 @@ def test_transcripts_are_read_as_with_filters(ignoring: Sandbox) -> None:
     assert f"Stream {TRANSCRIPTS}: " in warnings(output)[0]
 
 
-def test_transcripts_that_come_late_are_read_and_no_others(ignoring: Sandbox) -> None:
-    # Given a meeting of yesterday, and one from outside the window
+def test_only_transcripts_that_arrive_late_are_read(ignoring: Sandbox) -> None:
+    # Given a meeting of yesterday, and one outside the window
     late = ignoring.close.insert(starts_at=at(days=-1))
     old = ignoring.close.insert(starts_at=at(days=-700))
     table, output = first_sync(ignoring, TRANSCRIPTS)
@@ -518,7 +522,7 @@ def test_transcripts_that_come_late_are_read_and_no_others(ignoring: Sandbox) ->
     }
 
 
-# -- what is outside, and the walk ----------------------------------------------------------------
+# -- rows outside the bounds, and the walk --------------------------------------------------------
 
 EDGE = datetime(2026, 3, 3, 10, tzinfo=timezone.utc)
 
@@ -527,9 +531,9 @@ EDGE = datetime(2026, 3, 3, 10, tzinfo=timezone.utc)
     ("seconds", "start", "end", "outside"),
     [
         (0.0, EDGE, None, False),
-        (-0.5, EDGE, None, False),  # the same second, had the bound a fraction
+        (-0.5, EDGE, None, False),  # the same second, if the bound had a fraction
         (-1.0, EDGE, None, True),
-        (0.0, None, EDGE, False),  # the last second, should the bound be inclusive
+        (0.0, None, EDGE, False),  # the last second, if the bound is inclusive
         (0.9, None, EDGE, False),
         (1.0, None, EDGE, True),
         (-1000.0, None, EDGE, False),
@@ -537,7 +541,7 @@ EDGE = datetime(2026, 3, 3, 10, tzinfo=timezone.utc)
         (1000.0, None, None, False),
     ],
 )
-def test_a_row_of_the_second_of_an_edge_is_inside(
+def test_a_row_in_the_same_second_as_a_bound_is_inside(
     seconds: float, start: datetime | None, end: datetime | None, outside: bool
 ) -> None:
     assert is_outside(EDGE + timedelta(seconds=seconds), start, end) is outside
@@ -548,7 +552,7 @@ def page_of(rows: list[Json], has_more: bool) -> Answer:
 
 
 class SameAnswer:
-    """An API with one answer to everything."""
+    """An API that gives the same answer to every request."""
 
     provider = "Close"
 
@@ -566,7 +570,7 @@ class SameAnswer:
 
 
 class Listing(SameAnswer):
-    """A list of (id, version) in memory; ``change`` is called with it between two requests."""
+    """A list of (id, version) in memory. ``change`` gets it between two requests."""
 
     def __init__(self, size: int, change: Callable[[list[tuple[str, str]], int], None]) -> None:
         self.rows = [(f"row {number}", "first") for number in range(size)]
@@ -594,7 +598,7 @@ changes = st.tuples(
 
 
 @given(size=st.integers(0, 420), script=st.lists(st.lists(changes, max_size=6), max_size=12))
-def test_a_walk_shows_every_row_that_was_there_all_along(
+def test_a_walk_returns_every_row_that_was_in_the_list_all_the_time(
     size: int, script: list[list[tuple[str, float]]]
 ) -> None:
     # Given a list that changes between any two requests
@@ -620,10 +624,10 @@ def test_a_walk_shows_every_row_that_was_there_all_along(
 @given(
     size=st.integers(101, 250), chance=st.randoms(use_true_random=False), swaps=st.integers(0, 8)
 )
-def test_a_walk_through_any_order_shows_everything_or_fails(
+def test_a_walk_through_a_shuffled_list_returns_everything_or_fails(
     size: int, chance: Random, swaps: int
 ) -> None:
-    # Given a list in another order at every request, in which some rows are replaced at the start
+    # Given a list in another order at every request, with some rows replaced during the first ones
     def change(rows: list[tuple[str, str]], nth: int) -> None:
         if nth <= swaps:
             rows.remove((f"row {nth - 1}", "first"))
@@ -639,16 +643,16 @@ def test_a_walk_through_any_order_shows_everything_or_fails(
     assert {f"row {number}" for number in range(swaps, size)} <= shown
 
 
-def test_rows_that_move_in_front_of_the_page_that_is_read_are_not_missed() -> None:
-    # Given that the last two rows are the first ones after the first request, unchanged
+def test_rows_that_move_before_the_current_page_are_not_missed() -> None:
+    # Given that after the first request, the last two rows move to the front unchanged
     def change(rows: list[tuple[str, str]], nth: int) -> None:
         if nth == 1:
             rows.insert(0, rows.pop())
             rows.insert(0, rows.pop())
 
-    # When the second page shows known rows only
+    # When the second page has only known rows
     shown = Listing(102, change).walk()
-    # Then it is no proof that the list was read whole
+    # Then that does not prove that the whole list was read
     assert len(shown) == 102
 
 
@@ -656,7 +660,7 @@ def test_rows_that_move_in_front_of_the_page_that_is_read_are_not_missed() -> No
     ("shown", "words"),
     [([], "an empty page"), (["a"], "does not end"), (["a", "b"], "does not end")],
 )
-def test_a_list_that_never_ends_is_given_up(shown: list[str], words: str) -> None:
+def test_a_list_that_never_ends_is_an_error(shown: list[str], words: str) -> None:
     # Given a server that ignores _skip
     answer = page_of([{"id": key} for key in shown], has_more=True)
     # Then
@@ -664,7 +668,7 @@ def test_a_list_that_never_ends_is_given_up(shown: list[str], words: str) -> Non
         list(MeetingList(SameAnswer(answer)).skip_through())
 
 
-def test_a_bounded_answer_with_other_rows_is_not_taken() -> None:
+def test_an_answer_with_rows_outside_its_bounds_is_not_used() -> None:
     answer = page_of([{"id": "a", "date_created": EDGE.isoformat()}], has_more=False)
     meetings = MeetingList(SameAnswer(answer))
     assert meetings.page(EDGE, None).moments == [EDGE]

@@ -1,4 +1,4 @@
-"""Close under random changes, during syncs and between them: the table must become the truth."""
+"""Close under random changes, during syncs and between them: the table must end up correct."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHANGES = ("edit", "cancel", "delete", "insert", "past", "future", "silent")
 
 
 class CloseMachine(RuleBasedStateMachine):
-    """What a destination holds, beside what Close shows."""
+    """A destination, next to the sandbox's Close."""
 
     @initialize(
         meaning=st.sampled_from(["start", "created"]),
@@ -71,12 +71,12 @@ class CloseMachine(RuleBasedStateMachine):
         cut=st.one_of(st.none(), st.floats(0, 1)),
     )
     def sync(self, during: list[tuple[int, str, int]], cut: float | None) -> None:
-        """A sync with changes while it runs; ``cut``: killed after this share of its messages."""
+        """Sync, with changes meanwhile. ``cut``: kill it after this share of its messages."""
         for nth, kind, seed in during:
             self.box.after("/api/v1/", nth, lambda k=kind, s=seed: self.change(k, s))
         output = read(config(self.box), self.state, [STREAM])
         if output.exit_code:
-            # Only where a list is skipped through that never looks the same.
+            # Only a list whose order changes with every request may end in an error.
             side = self.box.close
             assert (side.date_filters, side.list_order) == (False, "shuffled"), output.errors
             assert "change their order with every request" in output.errors[0]["message"]
@@ -93,7 +93,7 @@ class CloseMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.state is not None)
     @rule()
     def settle(self) -> None:
-        """Once late events show, nothing changes and a sync ends: the promise."""
+        """After late events have appeared and a sync without changes, the table must be correct."""
         self.box.forget_hooks()
         self.box.clock.advance(minutes=6)
         output = read(config(self.box), self.state, [STREAM])

@@ -1,4 +1,4 @@
-"""A configuration that cannot work is refused by name of the field, before any request."""
+"""For a configuration that cannot work, an error names the field before any request."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def refusal(output: Output) -> str:
         ({"token_url": "http://example.com/token"}, "provider.token_url"),
     ],
 )
-def test_a_wrong_provider_option_is_refused_by_name_before_any_request(box, provider, field):
+def test_a_wrong_provider_option_is_refused_and_named_before_any_request(box, provider, field):
     # When the connection is checked or its streams are discovered
     for command in ("check", "discover"):
         output = run_command([command, "--config", write_json(config(box, provider))])
@@ -87,7 +87,7 @@ def test_a_wrong_provider_option_is_refused_by_name_before_any_request(box, prov
         ({"num_workers": "8"}, "num_workers"),
     ],
 )
-def test_a_wrong_common_option_is_refused_by_name_before_any_request(box, common, field):
+def test_a_wrong_common_option_is_refused_and_named_before_any_request(box, common, field):
     assert field in refusal(check(config(box, **common)))
     assert box.requests == []
 
@@ -171,11 +171,11 @@ EXPO_FORM = (
         ),
     ],
 )
-def test_what_is_wrong_with_the_provider_is_said_in_words(value, message):
+def test_the_error_says_what_is_wrong_with_the_provider(value, message):
     assert refusal(check({"provider": value})) == f"Configuration: {message}"
 
 
-def test_a_configuration_without_a_provider_is_refused_with_the_form_of_one():
+def test_for_a_configuration_without_a_provider_the_error_shows_a_valid_one():
     message = refusal(check({}))
     assert message.startswith("Configuration: provider is missing; add it like this: {")
 
@@ -240,23 +240,23 @@ def unknown(path: str, advice: str = "") -> str:
         ({"__injected": 1, "credentials": {**KEY, "__other": 2}}, {"__airbyte": {}}, []),
     ],
 )
-def test_a_setting_that_is_not_known_is_named_with_the_closest_one(box, provider, common, expected):
-    # Given a configuration with settings that nobody reads
+def test_an_unknown_setting_is_named_with_the_closest_known_one(box, provider, common, expected):
+    # Given a configuration with unknown settings
     box.salesloft.insert()
     given = config(box, provider, **common)
     for command in ("check", "discover"):
-        # When a command is given it
+        # When a command is run with it
         output = run_command([command, "--config", write_json(given)])
-        # Then it works as without them
+        # Then the command works as it does without them
         assert output.exit_code == 0
         assert "FAILED" not in str(output.messages)
-        # And the log names each, and never its value
+        # And the log has the name of each, and never its value
         assert warnings(output) == expected
         assert "s3cret" not in str(output.messages)
 
 
-def test_a_setting_of_another_provider_is_named_with_every_command(box):
-    # Given the misspelled choice of calendars of HighLevel
+def test_an_unknown_setting_of_any_provider_is_named_by_every_command(box):
+    # Given a configuration of HighLevel with a misspelt setting
     box.highlevel.generate(count=5, calendars=2)
     given = ACCOUNTS["highlevel"](box).config()
     given["provider"]["calender_ids"] = ["a"]
@@ -264,7 +264,7 @@ def test_a_setting_of_another_provider_is_named_with_every_command(box):
     path = write_json(given)
     outputs = [run_command([command, "--config", path]) for command in ("check", "discover")]
     outputs.append(read(given, streams=["highlevel_calendars"]))
-    # Then each says so once
+    # Then each command names it once
     expected = unknown("provider.calender_ids", " Did you mean provider.calendar_ids?")
     assert [warnings(output) for output in outputs] == [[expected]] * 3
 
@@ -305,7 +305,7 @@ def test_settings_are_also_named_when_the_configuration_is_refused(value, expect
 
 
 def test_every_setting_of_every_form_is_known(box):
-    # Given each provider's options with every field that its form has
+    # Given the options of each provider, with every field in its form
     form = spec()["connection_specification"]
     for option in form["properties"]["provider"]["oneOf"]:
         fields = option["properties"]
@@ -318,7 +318,7 @@ def test_every_setting_of_every_form_is_known(box):
                 provider["credentials"] = credentials
             # When all are filled in
             given = dict.fromkeys(form["properties"], "x") | {"provider": provider}
-            # Then none is unknown
+            # Then none is reported as unknown
             assert list(unknown_settings(given, form)) == []
 
 
@@ -337,7 +337,7 @@ def test_a_refusal_holds_no_value_that_may_be_a_secret(box):
         {"unknown": "is ignored"},
     ],
 )
-def test_what_the_form_allows_is_accepted(box, common):
+def test_common_options_that_the_form_allows_are_accepted(box, common):
     box.salesloft.insert()
     output = check(config(box, **common))
     assert output.of("CONNECTION_STATUS")[0]["connectionStatus"]["status"] == "SUCCEEDED"
@@ -345,12 +345,14 @@ def test_what_the_form_allows_is_accepted(box, common):
 
 @pytest.mark.parametrize("name", ACCOUNTS)
 @pytest.mark.parametrize("workers", [None, 2, 5, 40])
-def test_as_many_workers_are_used_as_the_configuration_says(box, name, workers, monkeypatch):
+def test_the_number_of_workers_is_the_configured_one_or_the_providers_default(
+    box, name, workers, monkeypatch
+):
     # Given a number of workers, or none, which means the provider's default
     config = ACCOUNTS[name](box).config()
     if workers is not None:
         config["num_workers"] = workers
-    # When it is read
+    # When the connection is synced
     asked: list[int] = []
     create = ConcurrentSource.create
 
@@ -360,16 +362,18 @@ def test_as_many_workers_are_used_as_the_configuration_says(box, name, workers, 
 
     monkeypatch.setattr(ConcurrentSource, "create", counted)
     assert read(config, None, ACCOUNTS[name].streams).exit_code == 0
-    # Then it is with so many
+    # Then that number of workers is used
     default = manifest_of(name)["concurrency_level"]["default_concurrency"]
     assert asked == [workers or int(*re.findall(r"\d+", default))]
 
 
 def test_the_form_hides_every_secret_and_every_url_for_tests():
+    # Given the form of a provider with a key and OAuth
     (message,) = run_command(["spec"]).of("SPEC")
     options = message["spec"]["connectionSpecification"]["properties"]["provider"]["oneOf"]
     salesloft = next(o for o in options if o["properties"]["name"]["const"] == "salesloft")
     properties = salesloft["properties"]
+    # Then the URLs are hidden fields, and the values of both credentials are marked as secret
     assert properties["base_url"]["airbyte_hidden"] and properties["token_url"]["airbyte_hidden"]
     key, oauth = (option["properties"] for option in properties["credentials"]["oneOf"])
     assert key["api_key"]["airbyte_secret"]

@@ -1,6 +1,6 @@
-"""Killed at any moment, and resumed from the last state that was wholly printed: nothing is lost.
+"""Killed at any moment and resumed from the last complete state: nothing is lost.
 
-The moments are random, but the same at every run; to try others, set CRASH_SEED.
+The moments are random, but the same in every run. To try others, set CRASH_SEED.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from unit_tests.processes import read_in_a_process
 
 ROOT = Path(__file__).parents[1]
 SEED = int(os.environ.get("CRASH_SEED", "1"))
-STOPPED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # by the signal, or as process 1
+STOPPED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # killed by the signal, or as process 1
 CASES = [(name, stream) for name in ACCOUNTS for stream in ACCOUNTS[name].streams]
 
 
 class Destination:
-    """A table, and the state file: what is left when the connector is killed."""
+    """A table and the state file: what remains when the connector is killed."""
 
     def __init__(self, account: Account, stream: str) -> None:
         self.account = account
@@ -52,16 +52,16 @@ class Destination:
         self.state = output.last_states() or self.state
 
     def killed_sync(self, chance: Random, most_lines: int, most_requests: int) -> bool:
-        """A sync that is killed after a random line or at a random request, with a write then.
+        """Kill a sync after a random line or at a random request, and write at that moment.
 
-        Returns whether it was still running; at the first request (``most_requests`` 1) it is.
+        Returns whether it was still running. With ``most_requests`` 1 it always is.
         """
         account = self.account
         if most_requests > 1 and chance.random() < 0.5:
             lines = chance.randint(1, most_lines)
             output = read_in_a_process(account.config(), self.configured, self.state, lines)
         else:
-            # Requests of a process that was killed before may arrive until this one has started.
+            # Requests of the process that was killed before may arrive until this one has started.
             started: Future[Any] = Future()
 
             def at_a_request() -> None:
@@ -83,7 +83,7 @@ class Destination:
 
 @pytest.mark.parametrize(("name", "stream"), CASES)
 def test_a_sync_that_is_killed_at_any_moment_is_resumed_and_loses_nothing(box, name, stream):
-    # Given an account, and how many lines and requests a first sync of it takes
+    # Given the number of lines and requests of a first sync
     chance = Random(f"{SEED} {stream}")
     rows = 40 if stream in ACCOUNTS[name].slow_streams else 350
     account = ACCOUNTS[name].with_rows(box, rows, chance.randrange(1000))
@@ -93,25 +93,23 @@ def test_a_sync_that_is_killed_at_any_moment_is_resumed_and_loses_nothing(box, n
 
     destination = Destination(account, stream)
     kills = 0
-    # When first and later syncs are killed, and written to in between
+    # When first and later syncs are killed, with writes in between
     for most_lines, most_requests in ((lines, requests), (40, 4), (40, 4)):
         for most in (most_requests, most_requests, most_requests, 1):
             kills += destination.killed_sync(chance, most_lines, most)
             account.change()
             box.clock.advance(minutes=chance.choice((0.1, 3, 20)))
-        # and then allowed to end, the second time for what was written during the first
+        # And two syncs may finish, the second one for what was written during the first
         destination.sync()
         destination.sync()
-        # Then the table is what the provider shows
+        # Then the table equals the provider's data
         found = account.differences(destination.table)
         assert not any(found.values()), f"{found}; CRASH_SEED={SEED}"
     assert kills >= 3
 
 
-def test_a_late_request_of_a_killed_process_kills_the_next_one_once_that_has_started(
-    box, monkeypatch
-):
-    # Given an account, and a request that arrives before the process that is to be killed has begun
+def test_a_late_request_of_a_killed_process_does_not_break_the_next_kill(box, monkeypatch):
+    # Given a request that arrives before the process to be killed has started
     account = ACCOUNTS["salesloft"].with_rows(box, 10)
     destination = Destination(account, "salesloft_meetings")
 
@@ -124,17 +122,17 @@ def test_a_late_request_of_a_killed_process_kills_the_next_one_once_that_has_sta
             return processes.read_in_a_process(*arguments, **options)
 
     monkeypatch.setattr("unit_tests.test_crash.read_in_a_process", read_after_a_late_request)
-    # When a sync is to be killed at its first request
+    # When a sync should be killed at its first request
     killed = destination.killed_sync(Random(1), most_lines=1, most_requests=1)
-    # Then it is killed, and the hook in the sandbox does not fail (which would fail the fixture)
+    # Then it is killed, and the hook in the sandbox raises nothing (which would fail the fixture)
     assert killed
 
 
 @pytest.mark.parametrize(
     ("name", "asleep"), [*((name, False) for name in sorted(ACCOUNTS)), ("salesloft", True)]
 )
-def test_sigterm_ends_within_five_seconds_with_a_whole_last_line(box, name, asleep):
-    # Given a sync of which the reader takes the lines slowly, or that waits for a limit
+def test_sigterm_ends_the_process_within_five_seconds_with_a_complete_last_line(box, name, asleep):
+    # Given a sync whose reader is slow, or that waits for a rate limit
     account = ACCOUNTS[name](box)
     account.generate(2000)
     stream = account.streams[0]
@@ -154,12 +152,12 @@ def test_sigterm_ends_within_five_seconds_with_a_whole_last_line(box, name, asle
         b"Trying again" not in (line := process.stdout.readline()) if asleep else not box.requests
     ):
         assert process.poll() is None
-    # When it is asked to stop
+    # When it gets SIGTERM
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     started = time.monotonic()
     rest = (line if asleep else b"") + process.stdout.read()
-    # Then it has ended soon, every line is a whole message, and nothing was said aside
+    # Then it ends soon, every line is a complete message, and standard error is empty
     assert process.wait() in STOPPED
     assert time.monotonic() - started < 5
     assert rest.endswith(b"\n")
@@ -168,8 +166,8 @@ def test_sigterm_ends_within_five_seconds_with_a_whole_last_line(box, name, asle
     assert process.stderr.read() == b""
 
 
-def test_sigterm_ends_although_nobody_reads_the_output(box):
-    # Given a sync whose reader has stopped reading, so that it hangs in the middle of a line
+def test_sigterm_ends_the_process_even_if_nobody_reads_its_output(box):
+    # Given a sync whose reader has stopped reading, so that it blocks in the middle of a line
     account = ACCOUNTS["salesloft"].with_rows(box, 2000)
     configured = catalog(SourceMeetings(config=account.config()), None, "incremental")
     files = ["--config", write_json(account.config()), "--catalog", write_json(configured)]
@@ -177,12 +175,12 @@ def test_sigterm_ends_although_nobody_reads_the_output(box):
         [sys.executable, "-m", "source_meetings", "read", *files], cwd=ROOT, stdout=subprocess.PIPE
     )
     requests = -1
-    while len(box.requests) < 3 or len(box.requests) > requests:  # as long as there are new ones
+    while len(box.requests) < 3 or len(box.requests) > requests:  # until no new ones come
         requests = len(box.requests)
         time.sleep(0.5)
-    # When it is asked to stop
+    # When it gets SIGTERM
     process.send_signal(signal.SIGTERM)
-    # Then it stops all the same
+    # Then it stops nevertheless
     assert process.wait(timeout=5) in STOPPED
     assert process.stdout is not None
     process.stdout.close()

@@ -1,4 +1,4 @@
-"""Credentials: sent byte for byte, renewed once, stored, and never shown."""
+"""Credentials are sent unchanged, renewed once, stored, and never shown."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def assert_whole(box: Sandbox, output: Output) -> None:
 @pytest.mark.parametrize(
     "key", ["1_000", "1e5", "0x10", "None", "True", "'x'", '"x"', "[1]", "007", "{{config}}", "a:b"]
 )
-def test_a_key_that_looks_like_something_else_is_sent_unchanged(box, key):
+def test_a_key_that_looks_like_another_type_is_sent_unchanged(box, key):
     box.salesloft.keys = {key: {"meetings:read"}}
     box.salesloft.insert(title="one")
     assert_whole(box, read(with_key(box, key)))
@@ -65,7 +65,7 @@ def test_a_key_that_looks_like_something_else_is_sent_unchanged(box, key):
 
 
 @pytest.mark.parametrize("value", ["1_000", "1e5", "None", "'x'"])
-def test_an_oauth_client_that_looks_like_something_else_is_sent_unchanged(box, value):
+def test_oauth_client_credentials_that_look_like_another_type_are_sent_unchanged(box, value):
     side = box.salesloft
     side.oauth.client_id = side.oauth.client_secret = value
     side.insert(title="one")
@@ -73,13 +73,13 @@ def test_an_oauth_client_that_looks_like_something_else_is_sent_unchanged(box, v
     assert box.requests[0].path == TOKEN
 
 
-def test_a_token_is_asked_for_once_with_the_fields_of_a_refresh(box):
+def test_a_token_is_requested_once_with_the_documented_fields(box):
     # Given a connection without an access token
     box.salesloft.generate(count=300, seed=1)
     config = with_oauth(box)
     # When
     output = read(config)
-    # Then one request asks for one
+    # Then one request asks for a token
     assert_whole(box, output)
     tokens = [request for request in box.requests if request.path == TOKEN]
     assert len(tokens) == 1
@@ -91,7 +91,7 @@ def test_a_token_is_asked_for_once_with_the_fields_of_a_refresh(box):
         "client_secret": given["client_secret"],
         "refresh_token": given["refresh_token"],
     }
-    # One CONTROL message with the new pair, before the first record
+    # And one CONTROL message has the new pair, before the first record
     (renewed,) = renewals(output)
     assert renewed["refresh_token"] == box.salesloft.oauth.refresh_token != form["refresh_token"]
     assert renewed["access_token"].startswith("sandbox-access-")
@@ -100,8 +100,8 @@ def test_a_token_is_asked_for_once_with_the_fields_of_a_refresh(box):
     assert kinds.index("CONTROL") < kinds.index("RECORD")
 
 
-def test_a_token_that_is_still_good_is_used_without_asking_for_another(box):
-    # Given an access token that ends in the far future
+def test_a_token_that_is_still_valid_is_not_renewed(box):
+    # Given an access token that expires in the far future
     pair = box.salesloft.oauth.issue()
     box.salesloft.insert()
     config = with_oauth(
@@ -116,8 +116,8 @@ def test_a_token_that_is_still_good_is_used_without_asking_for_another(box):
 
 
 @pytest.mark.parametrize("nth", [1, 3, 7])
-def test_tokens_that_end_in_mid_sync_are_renewed_once_by_whichever_worker(box, nth):
-    # Given access tokens that end before one of the requests
+def test_tokens_that_expire_during_a_sync_are_renewed_once_by_one_of_the_workers(box, nth):
+    # Given access tokens that expire before one of the requests
     side = box.salesloft
     side.generate(count=1200, seed=2)
     box.before(LIST, nth, side.oauth.expire_all)
@@ -128,8 +128,8 @@ def test_tokens_that_end_in_mid_sync_are_renewed_once_by_whichever_worker(box, n
     assert len(renewals(output)) == side.oauth.refreshes == 2
 
 
-def test_tokens_that_end_after_a_few_uses_are_renewed_as_often_as_it_takes(box):
-    # Given access tokens that are good for four requests
+def test_tokens_that_expire_after_a_few_uses_are_renewed_each_time(box):
+    # Given access tokens that are valid for four requests
     side = box.salesloft
     side.generate(count=1500, seed=3)
     side.oauth.after_uses = 4
@@ -138,14 +138,14 @@ def test_tokens_that_end_after_a_few_uses_are_renewed_as_often_as_it_takes(box):
     # Then
     assert_whole(box, output)
     assert len(renewals(output)) == side.oauth.refreshes > 4
-    # Each announces another token, and the last one is the one that is good
+    # And each CONTROL message has a new token, and the last one is the valid one
     announced = [credentials["refresh_token"] for credentials in renewals(output)]
     assert len(set(announced)) == len(announced)
     assert announced[-1] == side.oauth.refresh_token
 
 
-def test_a_walk_goes_on_after_its_token_has_ended(box):
-    # Given a later sync whose token ends before its third page
+def test_a_walk_continues_after_its_token_has_expired(box):
+    # Given a later sync whose token expires before its third page
     side = box.salesloft
     side.generate(count=600, seed=4)
     config = with_oauth(box)
@@ -167,19 +167,19 @@ def test_a_walk_goes_on_after_its_token_has_ended(box):
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640])
-def test_new_tokens_are_written_into_the_configuration_file_and_work_next_time(box, tmp_path, mode):
-    # Given a configuration file with a setting that is not ours
+def test_new_tokens_are_written_to_the_configuration_file_for_the_next_run(box, tmp_path, mode):
+    # Given a configuration file with a setting that the connector does not know
     box.salesloft.insert()
     path = tmp_path / "config.json"
     config = {**with_oauth(box), "kept": {"as": "it is"}}
     path.write_text(json.dumps(config))
     path.chmod(mode)
-    # When two syncs run, and every token ends after each
-    for _ in range(2):  # the second run begins with what the first one has written
+    # When two syncs run, and all tokens expire after each
+    for _ in range(2):  # the second run starts with what the first one wrote
         output = read(config, config_path=str(path))
         assert_whole(box, output)
         box.salesloft.oauth.expire_all()
-        # Then the file has the newest tokens, and all else in it is as it was
+        # Then the file has the newest tokens and is otherwise unchanged
         stored = json.loads(path.read_text())
         assert stored["provider"]["credentials"]["refresh_token"] == (
             box.salesloft.oauth.refresh_token
@@ -189,26 +189,26 @@ def test_new_tokens_are_written_into_the_configuration_file_and_work_next_time(b
     assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
 
 
-def test_a_configuration_file_behind_a_link_stays_behind_it(box, tmp_path):
-    # Given a link to a configuration file
+def test_a_symbolic_link_to_the_configuration_file_is_kept(box, tmp_path):
+    # Given a symbolic link to a configuration file
     box.salesloft.insert()
     target, link = tmp_path / "real.json", tmp_path / "config.json"
     target.write_text(json.dumps(with_oauth(box)))
     link.symlink_to(target)
     # When a sync renews the tokens
     assert_whole(box, read(with_oauth(box), config_path=str(link)))
-    # Then they are in the file, and the link is still one
+    # Then the file has them, and the link is still a link
     assert link.is_symlink()
     credentials = json.loads(target.read_text())["provider"]["credentials"]
     assert credentials["refresh_token"] == box.salesloft.oauth.refresh_token
 
 
 def test_a_refused_renewal_says_what_to_do(box):
-    # Given a refresh token that is good no longer
+    # Given a refresh token that is no longer valid
     box.salesloft.insert()
     # When
     output = read(with_oauth(box, refresh_token="revoked-long-ago"))
-    # Then the sync ends with the cure, and shows no token
+    # Then the error says what to do and shows no token
     assert output.exit_code == 1
     assert output.errors[0]["failure_type"] == "config_error"
     assert "Authenticate again" in output.errors[0]["message"]
@@ -226,7 +226,7 @@ def test_a_refused_renewal_says_what_to_do(box):
     ],
     ids=lambda fault: fault["kind"],
 )
-def test_a_token_endpoint_in_trouble_is_asked_again(box, fault):
+def test_a_request_to_a_failing_token_endpoint_is_retried(box, fault):
     box.salesloft.insert()
     box.fault(TOKEN, **fault)
     output = read(with_oauth(box))
@@ -234,7 +234,7 @@ def test_a_token_endpoint_in_trouble_is_asked_again(box, fault):
     assert len(renewals(output)) == 1
 
 
-def test_a_401_in_spite_of_new_tokens_ends_the_sync_after_two_renewals(box):
+def test_a_401_despite_new_tokens_ends_the_sync_after_two_renewals(box):
     # Given a list that refuses every token
     box.salesloft.insert()
     box.fault(LIST, times=99, kind="status", status=401)
@@ -251,7 +251,7 @@ def test_a_401_in_spite_of_new_tokens_ends_the_sync_after_two_renewals(box):
 
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("status", [200, 401, 403, 422])
-def test_no_message_shows_a_key_not_even_while_debugging(box, status, debug):
+def test_no_message_shows_a_key_even_in_debug_mode(box, status, debug):
     # Given a key, and a provider that may repeat it in a refusal
     key = "ak_very/secret+key="
     box.salesloft.keys = {key: {"meetings:read"}}
@@ -261,13 +261,13 @@ def test_no_message_shows_a_key_not_even_while_debugging(box, status, debug):
         box.fault(LIST, nth=3, times=9, kind="status", status=status, body=body)
     # When
     output = read(with_key(box, key), debug=debug)
-    # Then no message holds it
+    # Then no message has it
     assert (output.exit_code == 0) == (status == 200)
     assert key not in json.dumps(output.messages)
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_no_message_but_control_shows_a_token(box, debug):
+def test_only_control_messages_show_a_token(box, debug):
     # Given tokens that are renewed again and again
     side = box.salesloft
     side.generate(count=400, seed=6)
@@ -275,7 +275,7 @@ def test_no_message_but_control_shows_a_token(box, debug):
     config = with_oauth(box)
     # When
     output = read(config, debug=debug)
-    # Then no message but CONTROL holds one of them
+    # Then only CONTROL messages have one of them
     assert_whole(box, output)
     printed = json.dumps([m for m in output.messages if m["type"] not in ("CONTROL", "RECORD")])
     secrets = [config["provider"]["credentials"][name] for name in ("client_secret",)]
@@ -286,12 +286,12 @@ def test_no_message_but_control_shows_a_token(box, debug):
 
 
 def test_check_shows_no_key(box):
-    # Given a key that is wrong
+    # Given an invalid key
     key = "ak_wrong_and_secret"
     path = write_json(with_key(box, key))
     # When the connection is checked
     output = run_command(["check", "--config", path, "--debug"])
-    # Then the message says so without the key
+    # Then the message says that it is invalid, without the key
     status = output.of("CONNECTION_STATUS")[0]["connectionStatus"]
     assert status["status"] == "FAILED"
     assert "does not accept the API key" in status["message"]
@@ -299,7 +299,7 @@ def test_check_shows_no_key(box):
     Path(path).unlink()
 
 
-# -- every provider, every refusal ----------------------------------------------------------------
+# -- every provider and every refusal -------------------------------------------------------------
 
 
 def assert_complete(account: Account, output: Output) -> None:
@@ -314,13 +314,13 @@ WITH_OAUTH = [name for name, account in ACCOUNTS.items() if account.has_oauth]
 
 
 @pytest.mark.parametrize("name", WITH_OAUTH)
-def test_a_token_that_ends_under_many_workers_is_renewed_once_for_all_streams(box, name):
-    # Given eight workers, and tokens that end while their requests are on the way
+def test_a_token_that_expires_with_many_workers_is_renewed_once_for_all_streams(box, name):
+    # Given eight workers, and tokens that expire while their requests are in flight
     account = ACCOUNTS[name].with_rows(box, 240)
     box.before(account.path, 5, account.side.oauth.expire_all)
     config = {**account.config(oauth=True), "num_workers": 8}
     output = read(config)
-    # Then there is one new token at the start and one when it ended, and each was announced once
+    # Then there was one renewal at the start and one on expiry, each with one CONTROL message
     assert_complete(account, output)
     assert len(renewals(output)) == account.side.oauth.refreshes == 2
     assert renewals(output)[-1]["refresh_token"] == account.side.oauth.refresh_token
@@ -348,15 +348,15 @@ def test_a_token_that_ends_under_many_workers_is_renewed_once_for_all_streams(bo
         ),
     ],
 )
-def test_a_token_endpoint_that_refuses_is_asked_once_and_its_reason_is_told(
+def test_a_refusal_by_the_token_endpoint_is_reported_with_its_reason_and_not_retried(
     box, name, fault, failure_type, words, requests
 ):
-    # Given a token endpoint that refuses, or answers with nothing of use, for ever
+    # Given a token endpoint that refuses every request, or always gives an unusable answer
     account = ACCOUNTS[name].with_rows(box, 240)
     tokens = "oauth2?/token"
     box.fault(tokens, 1, 99, kind="status", **fault)
     output = read({**account.config(oauth=True), "num_workers": 8}, debug=True)
-    # Then each stream says so once, and what to do, without having asked the API anything
+    # Then each stream has one error that says what to do, and no request went to the API
     assert output.exit_code == 1
     streams = [error["stream_descriptor"]["name"] for error in output.errors]
     assert sorted(streams) == sorted(output.statuses)
@@ -364,7 +364,7 @@ def test_a_token_endpoint_that_refuses_is_asked_once_and_its_reason_is_told(
         assert error["failure_type"] == failure_type
         assert words in error["message"]
     assert all("token" in request.path for request in box.requests)
-    # Refusals are final; other streams may find that the endpoint has come back
+    # And refusals are final, but after other faults each stream asks the endpoint again
     assert len(box.requests) <= requests * (1 if requests == 1 else len(streams))
 
 
@@ -372,19 +372,19 @@ def test_a_token_endpoint_that_refuses_is_asked_once_and_its_reason_is_told(
     "lifetime", [None, "7200", 7200.5, "soon", 0, -1, 10**12, True, {}, "nan", "inf", 30, 3]
 )
 def test_any_lifetime_of_a_token_is_understood(box, lifetime):
-    # Given answers of the token endpoint that say how long a token lives in one way or another
+    # Given answers of the token endpoint with the lifetime in one of several forms
     side = box.salesloft
     side.generate(count=400, seed=1)
     box.rewrite(TOKEN, lambda _, reply: reply.payload.update(expires_in=lifetime))
     output = read(with_oauth(box))
-    # Then no token is renewed before it is about to end
+    # Then no token is renewed before it is about to expire
     assert_whole(box, output)
     assert len(renewals(output)) == 1
     assert renewals(output)[0]["token_expiry_date"].endswith("Z")
 
 
 def test_a_refresh_token_that_is_not_replaced_is_kept(box, tmp_path):
-    # Given renewals that bring no new refresh token
+    # Given a token endpoint that issues no new refresh tokens
     side = box.salesloft
     side.insert()
     side.oauth.rotates = False
@@ -396,15 +396,13 @@ def test_a_refresh_token_that_is_not_replaced_is_kept(box, tmp_path):
         output = read(with_oauth(box), config_path=str(path))
         assert_whole(box, output)
         side.oauth.expire_all()
-        # Then the file still has the one that is good
+        # Then the file still has the valid one
         stored = json.loads(path.read_text())["provider"]["credentials"]
         assert stored["refresh_token"] == side.oauth.refresh_token
 
 
-def test_a_configuration_file_that_may_not_be_written_is_left_and_the_log_says_so_once(
-    box, tmp_path
-):
-    # Given a configuration file that may be read only
+def test_a_read_only_configuration_file_is_left_unchanged_with_one_warning(box, tmp_path):
+    # Given a read-only configuration file
     side = box.salesloft
     side.generate(count=300, seed=2)
     side.oauth.after_uses = 2
@@ -414,7 +412,7 @@ def test_a_configuration_file_that_may_not_be_written_is_left_and_the_log_says_s
     path.chmod(0o444)
     # When tokens are renewed several times
     output = read(with_oauth(box), config_path=str(path))
-    # Then the file is as it was, and one line says where the tokens are
+    # Then the file is unchanged, and one log line says where the tokens are
     assert_whole(box, output)
     assert path.read_text() == before
     assert len(renewals(output)) > 1
@@ -424,17 +422,17 @@ def test_a_configuration_file_that_may_not_be_written_is_left_and_the_log_says_s
 
 @pytest.mark.parametrize("taken", ["key", "access"])
 @pytest.mark.parametrize("name", ACCOUNTS)
-def test_credentials_that_do_not_do_have_their_own_message_at_check_and_at_read(box, name, taken):
+def test_check_and_read_have_a_message_of_their_own_for_each_problem_with_a_key(box, name, taken):
     account = ACCOUNTS[name].with_rows(box, 240)
     config = account.config()
-    # Given a key that is not accepted any more, or may not read meetings
+    # Given a key that was revoked, or that may not read meetings
     if taken == "key":
         account.take_key()
         words = account.key_words
     else:
         account.take_access()
         words = account.access_words
-    # When the connection is checked, Then it fails with words of its own, after few requests
+    # When the connection is checked, then it fails after few requests, with its own message
     path = write_json(config)
     checked = run_command(["check", "--config", path, "--debug"])
     Path(path).unlink()
@@ -453,7 +451,7 @@ def test_credentials_that_do_not_do_have_their_own_message_at_check_and_at_read(
 
 
 @pytest.mark.parametrize("name", ACCOUNTS)
-def test_credentials_that_are_taken_back_in_mid_sync_end_it_and_the_next_run_goes_on(box, name):
+def test_a_sync_whose_credentials_are_revoked_fails_and_the_next_run_continues(box, name):
     account = ACCOUNTS[name].with_rows(box, 240)
     config = account.config()
     stream = account.streams[0]
@@ -464,7 +462,7 @@ def test_credentials_that_are_taken_back_in_mid_sync_end_it_and_the_next_run_goe
     assert output.statuses == {stream: "INCOMPLETE"}
     table = Table(stream)
     table.load(output)
-    # When they are given back
+    # When they are valid again
     account.give_key_back()
     after = read(config, output.last_states(), [stream])
     assert after.exit_code == 0, after.errors
@@ -474,8 +472,8 @@ def test_credentials_that_are_taken_back_in_mid_sync_end_it_and_the_next_run_goe
 
 @pytest.mark.parametrize("name", ACCOUNTS)
 @pytest.mark.parametrize("status", [200, 400, 401])
-def test_an_answer_that_repeats_the_credentials_does_not_put_them_into_a_message(box, name, status):
-    # Given answers that show what they were sent, in several ways of writing
+def test_credentials_that_an_answer_repeats_are_not_in_a_message(box, name, status):
+    # Given answers that repeat the credentials of the request in several encodings
     account = ACCOUNTS[name].with_rows(box, 240)
     config = account.config()
 

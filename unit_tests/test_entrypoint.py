@@ -1,4 +1,4 @@
-"""Our entry point against the CDK's, which it stands in for: the same messages, the same calls."""
+"""Our entry point prints the same messages and makes the same calls as the CDK's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ READING_FILES = ("read_config", "configure", "read_catalog", "read_state")
 
 
 class Watched:
-    """A source, and the names that an entry point has used of it, in order."""
+    """Wraps a source and records the attributes that an entry point uses, in order."""
 
     def __init__(self, source: SourceMeetings) -> None:
         self._source = source
@@ -83,7 +83,7 @@ def lines_of(text: str | Page) -> list[str]:
 
 
 def messages_of(lines: Iterable[str]) -> list[Json]:
-    """The messages without their time, and the error in which they end, if they do."""
+    """Return the messages without their time, and the error that ends them, if any."""
     messages: list[Json] = []
     try:
         for line in lines:
@@ -97,7 +97,7 @@ def messages_of(lines: Iterable[str]) -> list[Json]:
 
 
 def run(command: str, config: Json | None, ours: bool, debug: bool = False) -> Json:
-    """What an entry point prints, what it uses of the source, and the log levels it leaves."""
+    """Return what an entry point prints, what it uses of the source, and the final log levels."""
     catalog = ConfiguredAirbyteCatalogSerializer.load(CATALOG) if command == "read" else None
     state = [AirbyteStateMessageSerializer.load(one) for one in STATE] if command == "read" else []
     kind = SourceInPages if ours else SourceMeetings
@@ -120,43 +120,43 @@ def run(command: str, config: Json | None, ours: bool, debug: bool = False) -> J
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_the_specification_is_printed_as_by_the_cdk(debug):
+def test_the_specification_is_printed_as_the_cdk_prints_it(debug):
     cdk, ours = (run("spec", None, ours, debug) for ours in (False, True))
     assert ours == cdk
     assert [message["type"] for message in ours["messages"]] == ["SPEC"]
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_a_catalog_is_printed_as_by_the_cdk(box, debug):
+def test_a_catalog_is_printed_as_the_cdk_prints_it(box, debug):
     cdk, ours = (run("discover", config(box), ours, debug) for ours in (False, True))
     assert ours == cdk
     assert ours["messages"][-1]["type"] == "CATALOG"
 
 
 @pytest.mark.parametrize("key", ["ak_sandbox", "refused"])
-def test_a_check_is_answered_as_by_the_cdk(box, key):
+def test_a_check_is_answered_as_the_cdk_answers_it(box, key):
     cdk, ours = (run("check", config(box, key), ours) for ours in (False, True))
     assert ours == cdk
     assert ours["messages"][-1]["type"] == "CONNECTION_STATUS"
 
 
 @pytest.mark.parametrize("status", [None, 403])
-def test_a_stream_is_read_as_by_the_cdk(box, status):
-    # Given a few rows, or a provider that refuses the request
+def test_a_stream_is_read_as_the_cdk_reads_it(box, status):
+    # Given a few rows, or a provider that refuses the requests
     for _ in range(5):
         box.salesloft.insert()
     if status:
         box.fault("/meetings", 1, 99, kind="status", status=status)
-    # When the CDK's entry point and ours read them from the same state
+    # When the CDK's entry point and ours read from the same state
     cdk, ours = (run("read", config(box), ours) for ours in (False, True))
-    # Then they print and call the same
+    # Then both print the same and make the same calls
     assert ours == cdk
     types = {message["type"] for message in ours["messages"]}
     assert types >= ({"TRACE", "raised"} if status else {"RECORD", "STATE"})
 
 
-def test_messages_that_wait_are_printed_before_an_error_as_by_the_cdk(box, monkeypatch):
-    # Given a source with a queue of messages, and a command that fails while one waits in it
+def test_queued_messages_are_printed_before_an_error_as_with_the_cdk(box, monkeypatch):
+    # Given a source with a queue of messages, and a command that fails while one is in it
     queue = InMemoryMessageRepository()
 
     def discover(*_: object) -> None:
@@ -168,12 +168,12 @@ def test_messages_that_wait_are_printed_before_an_error_as_by_the_cdk(box, monke
     monkeypatch.setattr(SourceMeetings, "discover", discover)
     # When the CDK's entry point and ours run it
     cdk, ours = (run("discover", config(box), ours) for ours in (False, True))
-    # Then both print the message first
+    # Then both print the message before the error
     assert ours == cdk
     assert [message["type"] for message in ours["messages"]] == ["LOG", "raised"]
 
 
-def test_the_debug_level_of_the_platform_is_heeded_as_by_the_cdk(box, monkeypatch):
+def test_the_platforms_debug_level_is_used_as_with_the_cdk(box, monkeypatch):
     monkeypatch.setenv("LOG_LEVEL", "debug")
     cdk, ours = (run("discover", config(box), ours) for ours in (False, True))
     assert ours == cdk

@@ -1,7 +1,7 @@
-"""The example provider as a developer has it who followed docs/adding-a-provider.md.
+"""The example provider, as a developer who follows docs/adding-a-provider.md would have it.
 
-Its folder is copied into a copy of the package, and the connector is run from there over real HTTP.
-What can happen between any two requests: `test_updated_since.py`.
+Its folder is added to a copy of the package, and the connector runs from there over real HTTP.
+`test_updated_since.py` tests what can happen between any two requests.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def copy(connector: Connector, box: Sandbox, side: AcmeSide) -> Copy:
 
 
 def asked(box: Sandbox, path: str = "") -> list[Json]:
-    """The parameters of the requests."""
+    """Return the parameters of the requests."""
     return [dict(one.params) for one in box.requests if one.path.endswith(path)]
 
 
@@ -72,13 +72,13 @@ def test_the_example_is_a_short_manifest_and_schemas():
 
 
 def test_the_form_has_the_provider_and_its_fields(connector):
-    # When the connector is asked for its form
+    # When spec is run
     (message,) = connector.run("spec").of("SPEC")
-    # Then the provider is one of the options, beside those of the product
+    # Then the provider is one of the options, next to the built-in ones
     provider = message["spec"]["connectionSpecification"]["properties"]["provider"]
     options = {one["properties"]["name"]["const"]: one for one in provider["oneOf"]}
     assert list(options) == ["acme", "close", "expoplatform", "highlevel", "salesloft"]
-    # And its fields have their properties from the shared definitions
+    # And its fields have the properties in the shared definitions
     fields = options["acme"]["properties"]
     assert fields["api_key"]["airbyte_secret"] is True
     assert fields["base_url"]["airbyte_hidden"] is True
@@ -98,14 +98,14 @@ def test_the_check_makes_one_request(box, copy):
     ],
 )
 def test_a_refusal_says_what_to_do(box, side, copy, status, words):
-    # Given an API that refuses
+    # Given an API that refuses every request
     side.generate(1)
     box.fault("/acme/", times=100, kind="status", status=status)
-    # When the connection is checked, then the message is the manifest's
+    # When the connection is checked, then the message is the one in the manifest
     (message,) = copy.command("check").of("CONNECTION_STATUS")
     assert message["connectionStatus"]["status"] == "FAILED"
     assert words.partition(": ")[2] in message["connectionStatus"]["message"]
-    # And when it is synced, then the error has it with the stream
+    # And when it is synced, then the error has that message and the stream
     output = copy.read()
     assert output.exit_code == 1
     (error,) = (one for one in output.errors if "acme_meetings" in one["message"])
@@ -113,10 +113,10 @@ def test_a_refusal_says_what_to_do(box, side, copy, status, words):
     assert error["failure_type"] == "config_error"
 
 
-def test_the_streams_have_their_keys_cursors_and_schemas(copy):
+def test_the_streams_have_the_keys_cursors_and_schemas_of_the_folder(copy):
     # When the streams are discovered
     streams = copy.discover()
-    # Then they are as the manifest says, and have the schemas of the folder
+    # Then their keys and cursors are those in the manifest, and their schemas those in the folder
     assert [stream["name"] for stream in streams] == ["acme_meetings", "acme_notes"]
     for stream in streams:
         assert stream["source_defined_primary_key"] == [["id"]]
@@ -128,15 +128,15 @@ def test_the_streams_have_their_keys_cursors_and_schemas(copy):
 # -- the requests ---------------------------------------------------------------------------------
 
 
-def test_a_first_sync_asks_for_the_newest_change_and_then_for_every_page(box, side, copy):
+def test_a_first_sync_requests_the_newest_change_and_then_every_page(box, side, copy):
     # Given 250 rows in each list
     side.generate(250)
     # When they are synced
     copy.sync()
-    # Then the meetings were asked for by page number
+    # Then the meetings were requested by page number
     pages = [{**MEETINGS, "page": page} for page in ("1", "2", "3")]
     assert asked(box, "/meetings") == [{**MEETINGS, **NEWEST}, *pages]
-    # And the notes by the token of the answer before
+    # And the notes by the token in the previous answer
     newest, first, second, third = asked(box, "/notes")
     assert (newest, first) == ({**NOTES, **NEWEST}, NOTES)
     tokens = {one.pop("page_token") for one in (second, third)}
@@ -144,7 +144,7 @@ def test_a_first_sync_asks_for_the_newest_change_and_then_for_every_page(box, si
     copy.assert_equal_to_truth()
 
 
-def test_a_later_sync_asks_for_what_changed_since_two_minutes_before_the_newest_change(
+def test_a_later_sync_requests_changes_since_two_minutes_before_the_newest_known_change(
     box, side, copy
 ):
     # Given a first sync, and later an edit, a deletion and a new row in each list
@@ -157,13 +157,13 @@ def test_a_later_sync_asks_for_what_changed_since_two_minutes_before_the_newest_
         side.delete(what, f"{5 << 16:08x}")
         side.insert(what)
     box.forget_requests()
-    # When it is synced again
+    # When the connection is synced again
     output = copy.sync()
-    # Then each list was asked for once
+    # Then each list was requested once
     of_meetings, of_notes = ({"updated_since": since[stream]} for stream in STREAMS)
     assert asked(box, "/meetings") == [{**MEETINGS, "page": "1", **of_meetings}]
     assert asked(box, "/notes") == [{**NOTES, **of_notes}]
-    # And only what changed was emitted, and what was stamped in those two minutes
+    # And only changes were emitted, and rows stamped within those two minutes
     copy.assert_equal_to_truth()
     for stream in STREAMS:
         rows = copy.rows()[stream]
@@ -176,7 +176,7 @@ def test_a_later_sync_asks_for_what_changed_since_two_minutes_before_the_newest_
 def test_a_full_refresh_reads_everything_whatever_was_read_before(side, copy):
     side.generate(120)
     copy.sync()
-    # When everything is to be read again
+    # When a full refresh runs
     output = copy.sync(mode="full_refresh")
     # Then everything is emitted again
     assert len(output.records()) == 240
@@ -184,17 +184,17 @@ def test_a_full_refresh_reads_everything_whatever_was_read_before(side, copy):
 
 
 def test_with_a_start_date_only_what_changed_since_then_is_read(connector, box, side):
-    # Given rows that changed before the start date, at it, and later
+    # Given rows that changed before, at and after the start date
     side.generate(10)
     moments = sorted(row["updated_at"] for row in side.truth("meetings").values())
     copy = Copy(connector, box, start_date=moments[4])
-    # When they are synced, and a row from before the start date changes
+    # When they are synced, then those before the start date are left out
     copy.sync()
     assert sorted(row["updated_at"] for row in copy.rows()["acme_meetings"].values()) == moments[4:]
+    # And when one of those changes, then it is read too
     box.clock.advance(hours=1)
     side.edit("meetings", min(side.truth("meetings")), title="changed")
     copy.sync()
-    # Then it is there as well
     rows = copy.rows()["acme_meetings"]
     assert len(rows) == 7
     assert rows.items() <= side.truth("meetings").items()
@@ -204,8 +204,8 @@ def test_with_a_start_date_only_what_changed_since_then_is_read(connector, box, 
 
 
 @pytest.mark.parametrize("nth", range(1, 9))
-def test_what_is_written_during_a_sync_is_in_the_table_after_the_next_one(box, side, copy, nth):
-    # Given writes at any request of a first sync, and of the one after it
+def test_writes_during_a_sync_are_in_the_table_after_the_next_one(box, side, copy, nth):
+    # Given writes at any request of a first sync and of the next one
     side.generate(250)
     for _ in range(2):
         box.after("/acme/", nth, lambda: [side.change() for _ in range(5)])
@@ -213,9 +213,9 @@ def test_what_is_written_during_a_sync_is_in_the_table_after_the_next_one(box, s
         box.forget_hooks()
         box.clock.advance(minutes=10)
         side.change()
-    # When it is synced once more
+    # When one more sync runs
     copy.sync()
-    # Then the tables are what the API shows
+    # Then the tables equal the API's data
     copy.assert_equal_to_truth()
 
 
@@ -241,7 +241,7 @@ FAULTS: dict[str, Json] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faults_that_pass_lose_nothing(box, side, copy, fault):
+def test_temporary_faults_lose_nothing(box, side, copy, fault):
     side.generate(250)
     for first in (True, False):
         # Given a fault at every second request to each list
@@ -249,9 +249,9 @@ def test_faults_that_pass_lose_nothing(box, side, copy, fault):
             for nth in (1, 3, 5, 7) if first else (1,):
                 box.fault(path, nth, **FAULTS[fault])
         box.forget_requests()
-        # When it is synced
+        # When both lists are synced
         output = copy.sync()
-        # Then the tables are what the API shows, and each fault cost one request
+        # Then the tables equal the API's data, and each fault cost one request
         copy.assert_equal_to_truth()
         assert len(box.requests) == (16 if first else 4)
         assert [line for line in output.logs if "Trying again" in line]
@@ -260,44 +260,44 @@ def test_faults_that_pass_lose_nothing(box, side, copy, fault):
         box.forget_faults()
 
 
-def test_an_outage_is_an_error_that_passes_and_keeps_what_was_reached(box, side, copy):
+def test_an_outage_is_a_transient_error_and_the_states_stay_as_they_were(box, side, copy):
     # Given a first sync, changes, and then an outage
     side.generate(20)
     copy.sync()
     states = copy.states
     side.edit("meetings", min(side.truth("meetings")), title="changed")
     box.fault("/acme/meetings", times=1000, kind="status", status=500)
-    # When it is synced
+    # When both lists are synced
     output = copy.read()
-    # Then one stream fails, and nothing is promised that was not read
+    # Then one stream fails, and its state is that of the first sync
     (error,) = output.errors
     assert error["failure_type"] == "transient_error"
     assert "Acme answered with a server error (status 500)." in error["message"]
     assert copy.state_of("acme_meetings", states) == copy.state_of("acme_meetings")
-    # And after the outage all is well
+    # And after the outage, the next sync catches up
     box.forget_faults()
     copy.sync()
     copy.assert_equal_to_truth()
 
 
 def test_a_sync_that_is_killed_at_any_moment_is_resumed_and_loses_nothing(box, side, copy):
-    # Given two lists, and how many lines and requests a first sync takes
+    # Given the number of lines and requests of a first sync of two lists
     chance = Random(SEED)
     side.generate(350)
     lines = len(copy.sync().messages)
     requests = len(box.requests)
     copy = copy.empty()
     kills = 0
-    # When first and later syncs are killed, at a line or at a request, and written to in between
+    # When first and later syncs are killed, at a line or at a request, with writes in between
     for most_lines, most_requests in ((lines, requests), (40, 4)):
         for _ in range(4):
             kills += _killed(copy, box, side, chance, most_lines, most_requests)
             side.change()
             box.clock.advance(minutes=chance.choice((0.1, 3, 20)))
-        # and then allowed to end, the second time for what was written during the first
+        # And two syncs may finish, the second one for what was written during the first
         copy.sync()
         copy.sync()
-        # Then the tables are what the API shows
+        # Then the tables equal the API's data
         copy.assert_equal_to_truth()
     assert kills >= 4
 
@@ -305,7 +305,7 @@ def test_a_sync_that_is_killed_at_any_moment_is_resumed_and_loses_nothing(box, s
 def _killed(
     copy: Copy, box: Sandbox, side: AcmeSide, chance: Random, most_lines: int, most_requests: int
 ) -> bool:
-    """A sync that is killed if it is still running then. Returns whether it was."""
+    """Kill a sync after a random line or at a random request. Return whether it still ran."""
     if chance.random() < 0.5:
         output = copy.read(stop_after_lines=chance.randint(1, most_lines))
     else:
@@ -343,12 +343,12 @@ def test_a_mistake_that_would_lose_pages_stops_the_stream(
     copy.discover()
     text = connector.manifest.read_text()
     connector.manifest.write_text(text.replace(right, wrong))
-    # When it is used
+    # When the streams are read with it
     try:
         output = copy.read()
     finally:
         connector.manifest.write_text(text)
-    # Then the error says what is wrong, and no state promises anything of that stream
+    # Then the error says what is wrong, and no state counts anything in that stream as read
     assert output.exit_code == 1
     assert [error for error in output.errors if words in error["internal_message"]]
     assert output.statuses.get("acme_notes") in (None, "INCOMPLETE")
@@ -370,7 +370,7 @@ def test_the_snippets_of_the_document_are_from_the_example(snippet):
 
 
 def options_in_the_document(header: str) -> dict[str, str]:
-    """By option, the default in the table after a line that begins like this."""
+    """Return the default of each option in the table after a line that starts like this."""
     _, _, rest = DOCUMENT.partition(f"\n{header}")
     rows = re.search(r"((?:^\|.*\n)+)", rest, re.MULTILINE)
     assert rows, header
@@ -388,10 +388,12 @@ def options_in_the_document(header: str) -> dict[str, str]:
     ],
 )
 def test_the_document_has_every_option_with_its_default(header, kind):
+    # Given the options of a class that a manifest can set
     given = {"stream", "cursor_field", "config", "api"}  # these do not come from the manifest
     defaults = {
         one.name: "required" if one.default is MISSING else str(one.default or "none")
         for one in fields(kind)
         if one.name not in given
     }
+    # Then the table in the document has the same ones, with the same defaults
     assert options_in_the_document(header) == defaults

@@ -1,4 +1,4 @@
-"""ExpoPlatform, against the sandbox over HTTP: what is asked for, and that the table is right."""
+"""ExpoPlatform, against the sandbox over HTTP: the requests that are sent, and the table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unit_tests.harness import Json, Output, Table, read, run_command, write_jso
 
 STREAM = "expoplatform_meeting_participants"
 EXPORT = "/expoplatform/api/v2/meetings/export"
-NOW = 1_780_272_000  # 2026-06-01T00:00:00Z, where the sandbox's clock starts
+NOW = 1_780_272_000  # 2026-06-01T00:00:00Z, the start of the sandbox's clock
 KEY = "4f1c0ffee4f1c0ffee4f1c0ffee4f1c0ffee4f1c"
 CREATED, MODIFIED = "[?&]created_from=", "[?&]last_modified_from="  # for hooks
 
@@ -33,7 +33,7 @@ def config(box: Sandbox, events: tuple[int, ...] = (101,), **common: Any) -> Jso
 
 
 def whole(page: int = 1, event_id: int = 101, **more: str) -> dict[str, str]:
-    """The parameters of one page."""
+    """Return the parameters of a request for one page of the whole event."""
     return {
         "event_id": str(event_id),
         "page": str(page),
@@ -52,7 +52,7 @@ def asked(box: Sandbox) -> list[dict[str, str]]:
 def synced(
     box: Sandbox, table: Table, state: list[Json] | None = None, *args: Any, **common: Any
 ) -> list[Json]:
-    """One finished sync, loaded into the table; returns the state for the next one."""
+    """Run a sync, which must succeed, load it into the table, and return the next state."""
     output = read(config(box, *args, **common), state)
     assert output.exit_code == 0, output.errors
     assert output.statuses == {STREAM: "COMPLETE"}
@@ -84,7 +84,7 @@ def assert_equal_to_truth(box: Sandbox, table: Table) -> None:
 
 
 def row_of(box: Sandbox, page: int, place: int = 0, event_id: int = 101) -> Any:
-    """The row at a place of a page of the whole export."""
+    """Return the row at this position on a page of the whole export."""
     found = box.expoplatform.list_rows({"event_id": event_id}, "ASC", "account_id")
     return found[(page - 1) * 500 + place]
 
@@ -93,8 +93,8 @@ COUNTED = ["total_items", "total_pages", "meta"]
 
 
 def small_pages(box: Sandbox, totals: str, accounts: list[int], size: int = 2) -> None:
-    """Give the event rows of these accounts, each an hour younger than the next, so that a change
-    in front is far from the overlap of the last ones."""
+    """Give the event rows of these accounts, each an hour newer than the next. So a change at the
+    front is well outside the look-back of the last rows."""
     box.expoplatform.configure(page_cap=size, totals=totals)
     for account in reversed(accounts):
         box.expoplatform.insert(accounts=[account], meeting_id=str(70_000 + account))
@@ -115,14 +115,14 @@ def check(box: Sandbox, *args: Any) -> tuple[str, str]:
 # -- first sync -----------------------------------------------------------------------------------
 
 
-def test_a_first_sync_asks_for_whole_pages_by_account_and_for_nothing_else(box):
-    # Given two events, one of several pages
+def test_a_first_sync_requests_full_pages_ordered_by_account_and_nothing_else(box):
+    # Given two events, one of which has several pages
     box.expoplatform.generate(101, 600)
     box.expoplatform.generate(102, 10)
     table = Table(STREAM)
     # When they are synced for the first time
     synced(box, table, None, (101, 102))
-    # Then each page was asked for once, with these parameters and no others
+    # Then each page was requested once, with these parameters and no others
     requests = asked(box)
     assert [params for params in requests if params["event_id"] == "101"] == [
         whole(1),
@@ -131,25 +131,25 @@ def test_a_first_sync_asks_for_whole_pages_by_account_and_for_nothing_else(box):
     ]
     assert [params for params in requests if params["event_id"] == "102"] == [whole(1, 102)]
     assert {request.headers["authorization"] for request in box.requests} == {f"Basic {KEY}"}
-    # And the table is the truth
+    # And the table equals the provider's data
     assert_equal_to_truth(box, table)
 
 
-def test_without_totals_only_an_empty_page_is_the_end(box):
+def test_without_totals_the_list_ends_with_an_empty_page(box):
     # Given answers without totals, and rows on two pages
     box.expoplatform.generate(101, 300)
     box.expoplatform.totals = "none"
     # When
     table = Table(STREAM)
     synced(box, table)
-    # Then a third page was asked for
+    # Then a third page was requested
     assert asked(box) == [whole(1), whole(2), whole(3)]
     assert_equal_to_truth(box, table)
 
 
 @pytest.mark.parametrize("totals", ["none", "total_items", "total_pages"])
-def test_pages_smaller_than_asked_for_are_not_taken_for_the_last_one(box, totals):
-    # Given a server that caps its pages in silence
+def test_a_page_smaller_than_requested_is_not_mistaken_for_the_last_one(box, totals):
+    # Given a server that silently limits the page size
     box.expoplatform.generate(101, 300)
     box.expoplatform.page_cap = 100
     box.expoplatform.totals = totals
@@ -161,7 +161,7 @@ def test_pages_smaller_than_asked_for_are_not_taken_for_the_last_one(box, totals
 
 @pytest.mark.parametrize("totals", ["none", "total_items", "total_pages"])
 @pytest.mark.parametrize("count", [500, 600])
-def test_a_server_that_repeats_its_last_page_does_not_loop(box, totals, count):
+def test_a_server_that_repeats_its_last_page_causes_no_endless_loop(box, totals, count):
     # Given a server that answers a page beyond the end with the last one
     box.expoplatform.insert(accounts=range(1, count + 1))
     box.expoplatform.repeat_last_page = True
@@ -184,8 +184,8 @@ def test_totals_that_count_something_else_do_not_end_the_pages(box):
     assert_equal_to_truth(box, table)
 
 
-def test_a_total_that_is_never_reached_ends_with_a_warning(box):
-    # Given a total that ignores filters, so that it is never reached
+def test_a_total_that_is_never_reached_causes_a_warning(box):
+    # Given a total that ignores filters, so it is never reached
     side = box.expoplatform
     side.insert(accounts=[1, 2])
     side.claim = lambda rows, total, pages: (900, pages)
@@ -195,7 +195,8 @@ def test_a_total_that_is_never_reached_ends_with_a_warning(box):
     assert any("counts 900 rows of event 101 but lists 2" in line for line in output.logs)
 
 
-# Each shape with each style of keys and of times, spread over the totals to keep the number small.
+# Each shape with each style of keys and times. The kinds of totals are spread over them, to limit
+# the number of tests.
 STYLES = list(itertools.product(KEY_STYLES, STAMP_STYLES))
 FORMS = [
     (shape, ("none", "total_items")[(place + turn) % 2], *STYLES[(place + 5 * turn) % len(STYLES)])
@@ -209,19 +210,20 @@ def test_every_shape_key_and_time_style_gives_the_same_table(
     box, shape, totals, key_style, stamp_style
 ):
     side = box.expoplatform
+    # Given an event whose export has one of the assumed forms
     side.generate(101, 8)
     side.configure(shape=shape, totals=totals, key_style=key_style, stamp_style=stamp_style)
     table = Table(STREAM)
     state = synced(box, table)
     assert_equal_to_truth(box, table)
-    # And a change is seen
+    # And a later change arrives
     box.clock.advance(minutes=10)
     side.cancel(101, row_of(box, 1).meeting_id)
     synced(box, table, state)
     assert_equal_to_truth(box, table)
 
 
-def test_the_row_is_kept_as_it_came_and_its_other_columns_are_not_fields_of_the_record(box):
+def test_raw_has_the_row_as_it_came_and_undeclared_columns_are_in_no_other_field(box):
     # Given a row with a column that the schema does not declare
     box.expoplatform.insert(accounts=[1], **{"Hall": {"Stand": 4}})
     # When it is read
@@ -236,7 +238,7 @@ def test_the_row_is_kept_as_it_came_and_its_other_columns_are_not_fields_of_the_
         "Last Modified": NOW,
         "Appointment Time": NOW + 7 * 86_400,
     }
-    # And next to it there are the declared columns alone (the CDK leaves out ends_at, a null)
+    # And all other fields are declared columns (ends_at is null, so the CDK leaves it out)
     assert record == {
         "event_id": 101,
         "meeting_id": "70001",
@@ -262,22 +264,20 @@ def test_the_row_is_kept_as_it_came_and_its_other_columns_are_not_fields_of_the_
         ("meta", 5, [1, 2, 3]),
     ],
 )
-def test_a_server_that_repeats_its_last_page_is_not_asked_once_more_than_needed(
-    box, totals, count, expected
-):
+def test_a_server_that_repeats_its_last_page_gets_no_needless_request(box, totals, count, expected):
     # Given a server that answers a page beyond the end with the last one
     small_pages(box, totals, list(range(1, count + 1)))
     box.expoplatform.repeat_last_page = True
     # When
     table = Table(STREAM)
     synced(box, table)
-    # Then no page was asked for that the totals rule out
+    # Then no page beyond the totals was requested
     assert pages(box) == expected
     assert_equal_to_truth(box, table)
 
 
-def test_a_total_of_the_rows_on_the_page_is_not_taken_for_rows_that_vanish(box):
-    # Given a server whose total is that of each page
+def test_a_total_that_counts_the_rows_on_the_page_is_not_mistaken_for_vanished_rows(box):
+    # Given a server whose total is the number of rows on the page
     side = box.expoplatform
     side.insert(accounts=range(1, 701))
     side.claim = lambda rows, total, pages: (len(rows), pages)
@@ -287,8 +287,8 @@ def test_a_total_of_the_rows_on_the_page_is_not_taken_for_rows_that_vanish(box):
     assert_equal_to_truth(box, table)
 
 
-def test_a_start_date_leaves_out_what_was_last_changed_before(box):
-    # Given an old meeting, an old one that was modified since, and a new one
+def test_meetings_last_changed_before_the_start_date_are_left_out(box):
+    # Given an old meeting, an old one that was modified recently, and a new one
     side = box.expoplatform
     old = side.insert(accounts=[1])
     changed = side.insert(accounts=[2])
@@ -296,25 +296,25 @@ def test_a_start_date_leaves_out_what_was_last_changed_before(box):
     side.cancel(101, changed)
     new = side.insert(accounts=[3])
     table = Table(STREAM)
-    # When it is synced from a start date on
+    # When the event is synced with a start date between
     state = synced(box, table, start_date="2026-06-05T00:00:00Z")
-    # Then the old one is not there, and was not asked for
+    # Then the old meeting was neither requested nor emitted
     assert {row["meeting_id"] for row in table.rows.values()} == {changed, new}
     bound = str(NOW + 4 * 86_400 - 120)
     assert asked(box) == [whole(created_from=bound), whole(last_modified_from=bound)]
-    # And it comes when it changes
+    # And when it changes, it is emitted
     side.cancel(101, old)
     synced(box, table, state, start_date="2026-06-05T00:00:00Z")
     assert_equal_to_truth(box, table)
 
 
-def test_check_asks_for_one_row_of_each_event(box):
+def test_check_requests_one_row_of_each_event(box):
     assert check(box, (101, 102)) == ("SUCCEEDED", "")
     assert asked(box) == [{"event_id": event_id, "per_page": "1"} for event_id in ("101", "102")]
 
 
 @pytest.mark.parametrize("ending", ["/", "/api/v2", "/api/v2/"])
-def test_a_base_url_may_end_in_what_people_copy_along(box, ending):
+def test_a_base_url_may_end_with_a_path_that_people_copy_with_it(box, ending):
     box.expoplatform.insert(accounts=[1])
     odd = config(box)
     odd["provider"]["base_url"] += ending
@@ -325,32 +325,32 @@ def test_a_base_url_may_end_in_what_people_copy_along(box, ending):
 # -- incremental sync -----------------------------------------------------------------------------
 
 
-def test_later_syncs_make_two_passes_and_never_send_both_filters_at_once(box):
-    # Given an event that was read
+def test_later_syncs_make_two_passes_and_never_send_both_filters_together(box):
+    # Given an event after its first sync
     side = box.expoplatform
     first = side.insert(accounts=[1, 2])
     table = Table(STREAM)
     state = synced(box, table)
-    # When one meeting is rescheduled and another one is made
+    # When one meeting is rescheduled and another one is created
     box.clock.advance(hours=1)
     side.reschedule(101, first)
     side.insert(accounts=[3, 4])
     box.forget_requests()
     state = synced(box, table, state)
-    # Then one pass asked for the new and one for the modified, from two minutes before the
-    # newest stamp known, and neither has an end
+    # Then one pass requests the new rows and one the modified rows, from two minutes before the
+    # newest known stamp, without an upper bound
     bound = str(NOW - 120)
     assert asked(box) == [whole(created_from=bound), whole(last_modified_from=bound)]
     assert_equal_to_truth(box, table)
-    # And the next sync goes on from there
+    # And the next sync continues from there
     box.forget_requests()
     synced(box, table, state)
     bound = str(NOW + 3600 - 120)
     assert asked(box) == [whole(created_from=bound), whole(last_modified_from=bound)]
 
 
-def test_a_quiet_sync_is_two_requests_and_next_to_no_rows(box):
-    # Given ten thousand rows that were read
+def test_a_sync_without_changes_sends_two_requests_and_reads_almost_no_rows(box):
+    # Given an event of ten thousand rows after its first sync
     box.expoplatform.generate(101, 4800)
     table = Table(STREAM)
     state = synced(box, table)
@@ -365,8 +365,8 @@ def test_a_quiet_sync_is_two_requests_and_next_to_no_rows(box):
         assert len(output.records()) <= most
 
 
-def test_syncs_are_quiet_again_although_the_first_page_has_the_oldest_rows(box):
-    # Given accounts and changes in the same order, so that page 1 tells nothing about the newest
+def test_syncs_read_little_again_even_if_the_first_page_has_the_oldest_rows(box):
+    # Given rows whose order by account is their order of change, so page 1 has no recent change
     side = box.expoplatform
     for account in range(1, 1201):
         stamp = NOW - 86_400 + 60 * account
@@ -378,40 +378,40 @@ def test_syncs_are_quiet_again_although_the_first_page_has_the_oldest_rows(box):
     # When nothing changes
     state = synced(box, table, state)
     output = read(config(box), state)
-    # Then the second quiet sync re-reads the overlap only, from the newest stamp of the one before
+    # Then the second sync re-reads only the look-back, which ends at the newest stamp of the first
     assert len(output.records()) <= 3
     assert_equal_to_truth(box, table)
 
 
 @pytest.mark.parametrize("zone_hours", [-11, 0, 3, 14])
-def test_changes_are_seen_whatever_zone_the_times_are_written_in(box, zone_hours):
-    # Given times without a zone
+def test_changes_are_found_whatever_the_time_zone_of_the_stamps(box, zone_hours):
+    # Given stamps without a zone
     side = box.expoplatform
     side.stamp_style, side.zone_hours = "plain", zone_hours
     side.insert(accounts=[1, 2])
     table = Table(STREAM)
     state = synced(box, table)
     for _ in range(3):
-        # When something changes
+        # When a meeting changes
         box.clock.advance(minutes=7)
         side.cancel(101, row_of(box, 1).meeting_id)
         side.insert(accounts=[3])
         state = synced(box, table, state)
-        # Then it is seen
+        # Then the change arrives
         assert_equal_to_truth(box, table)
 
 
-def test_an_event_that_is_new_in_the_configuration_is_read_whole_and_the_others_are_not(box):
-    # Given two events, only one of which was read
+def test_an_event_that_is_added_to_the_configuration_is_read_whole_and_the_others_are_not(box):
+    # Given two events, of which only one was configured and read
     side = box.expoplatform
     side.insert(101, accounts=[1, 2])
     side.insert(102, accounts=[3, 4])
     table = Table(STREAM)
     state = synced(box, table, None, (101,))
-    # When the other one is configured too
+    # When the other one is added
     box.forget_requests()
     state = synced(box, table, state, (101, 102))
-    # Then that one is read whole, and the first one by its changes
+    # Then that one is read whole, and only changes are read of the first one
     bound = str(NOW - 120)
     requests = asked(box)
     assert [params for params in requests if params["event_id"] == "102"] == [whole(1, 102)]
@@ -428,7 +428,7 @@ def test_an_event_without_meetings_is_read_whole_until_it_has_some(box):
     table = Table(STREAM)
     state = synced(box, table)
     assert state[0]["stream"]["stream_state"]["partitions"] == {"101": {}}
-    # When it gets one
+    # When one is created
     box.expoplatform.insert(accounts=[1])
     box.forget_requests()
     synced(box, table, state)
@@ -437,8 +437,8 @@ def test_an_event_without_meetings_is_read_whole_until_it_has_some(box):
     assert_equal_to_truth(box, table)
 
 
-def test_a_stamp_from_the_future_does_not_hide_what_comes(box):
-    # Given stamps that lag behind the Date header, and a row that was modified in ten years
+def test_a_stamp_in_the_future_does_not_hide_later_changes(box):
+    # Given stamps that lag behind the Date header, and a row with a stamp ten years ahead
     side = box.expoplatform
     side.stamp_lag = 3600
     old = side.insert(accounts=[1, 2])
@@ -447,16 +447,16 @@ def test_a_stamp_from_the_future_does_not_hide_what_comes(box):
     side.edit(101, old, 1, modified=NOW + 10 * 365 * 86_400)
     table = Table(STREAM)
     state = synced(box, table)
-    # When another one changes
+    # When another row changes
     box.clock.advance(minutes=10)
     side.cancel(101, old, 2)
     synced(box, table, state)
-    # Then it is seen
+    # Then that change arrives
     assert_equal_to_truth(box, table)
 
 
-def test_a_state_from_the_future_is_not_believed(box):
-    # Given a state that is ten years ahead, and a change
+def test_a_state_from_the_future_is_not_trusted(box):
+    # Given a state that is ten years ahead, and a changed meeting
     side = box.expoplatform
     side.insert(accounts=[1, 2])
     table = Table(STREAM)
@@ -467,14 +467,14 @@ def test_a_state_from_the_future_is_not_believed(box):
     # When
     output = read(config(box), state)
     table.load(output)
-    # Then the change is read, the log says why, and the new state is of today
+    # Then the change is read, the log says why, and the new state has today's time
     assert_equal_to_truth(box, table)
     assert any("is ahead of ExpoPlatform's clock" in line for line in output.logs)
     assert output.state_of(STREAM)["modified_at"] < "2026-06-02"
 
 
-def test_rows_without_stamps_are_followed_by_the_providers_clock(box):
-    # Given rows whose times cannot be read
+def test_without_readable_stamps_the_providers_clock_is_the_watermark(box):
+    # Given rows whose stamps cannot be parsed
     side = box.expoplatform
     side.insert(accounts=[1])
     side.stamp_style = "unreadable"
@@ -490,8 +490,8 @@ def test_rows_without_stamps_are_followed_by_the_providers_clock(box):
 
 
 @pytest.mark.parametrize("inclusive", [True, False])
-def test_changes_are_seen_whether_bounds_are_inclusive_or_not(box, inclusive):
-    # Given a change in the second of the newest stamp
+def test_changes_are_found_whether_bounds_are_inclusive_or_not(box, inclusive):
+    # Given a change in the same second as the newest stamp
     side = box.expoplatform
     side.inclusive = inclusive
     side.insert(accounts=[1, 2])
@@ -503,7 +503,7 @@ def test_changes_are_seen_whether_bounds_are_inclusive_or_not(box, inclusive):
     assert_equal_to_truth(box, table)
 
 
-def test_a_burst_of_changes_is_read_again_until_the_overlap_has_passed(box: Sandbox) -> None:
+def test_a_burst_of_changes_is_read_again_until_the_look_back_has_passed(box: Sandbox) -> None:
     # Given six hundred rows that were changed just before a sync
     box.expoplatform.generate(event_id=101, meetings=400)
     table = Table(STREAM)
@@ -514,17 +514,18 @@ def test_a_burst_of_changes_is_read_again_until_the_overlap_has_passed(box: Sand
     box.clock.advance(seconds=30)
     box.expoplatform.insert(101)
     state = synced(box, table, state)
-    # When the next sync finds nothing new: it looks once more for what may have shown up late
+    # When the next sync finds nothing new, then it reads them once more, because other changes of
+    # that time may have appeared late
     box.clock.advance(minutes=5)
     box.forget_requests()
     state = synced(box, table, state)
     again = asked(box)
     box.forget_requests()
     output = read(config(box), state)
-    # Then never again
+    # And later syncs do not read them again
     assert len(asked(box)) == 2 < len(again)
     assert len(output.records()) <= 5
-    # And changes are seen as ever
+    # And later changes are found
     box.expoplatform.insert(101)
     box.expoplatform.cancel(101, meeting)
     synced(box, table, output.last_states())
@@ -548,22 +549,22 @@ def test_a_row_that_changes_after_its_page_was_read_comes_with_the_next_sync(box
 
         return act
 
-    # When a row of page 1 changes after it was read, and later one of page 3 before it is read
+    # When a row of page 1 changes after it was read, and then a row of page 3 before it is read
     box.after("page=1&", 1, change(early, 30))
     box.before("page=3&", 1, change(late, 30))
     state = synced(box, table)
-    # Then the next sync has the first one, although the second one's stamp was newer
+    # Then the next sync reads the first one, although the stamp of the second one was newer
     synced(box, table, state)
     assert_equal_to_truth(box, table)
 
 
-def test_a_row_that_changes_after_its_page_was_read_comes_although_stamps_lag_an_hour_behind(box):
+def test_a_row_that_changes_after_its_page_was_read_comes_even_if_stamps_lag_an_hour_behind(box):
     box.expoplatform.stamp_lag = 3600
     test_a_row_that_changes_after_its_page_was_read_comes_with_the_next_sync(box)
 
 
 def test_changes_during_the_passes_of_a_later_sync_come_with_the_one_after(box):
-    # Given a synced event with many changes
+    # Given many changes since the first sync of an event
     side = box.expoplatform
     side.generate(101, 600)
     table = Table(STREAM)
@@ -581,19 +582,19 @@ def test_changes_during_the_passes_of_a_later_sync_come_with_the_one_after(box):
 
         return act
 
-    # When rows change at every step of the walks
+    # When rows change before each page of both passes
     box.after(CREATED, 1, change(rows[0]))
     for number in range(1, 4):
         box.after(MODIFIED, number, change(rows[number * 100]))
         box.before(MODIFIED, number, change(rows[number * 100 + 50]))
     state = synced(box, table, state)
-    # Then the next sync completes the table
+    # Then after the next sync the table is correct
     synced(box, table, state)
     assert_equal_to_truth(box, table)
 
 
 @pytest.mark.parametrize("count", [1, 30, 700])
-def test_rows_that_vanish_do_not_push_others_out_of_sight(box, count):
+def test_rows_that_vanish_do_not_hide_others(box, count):
     # Given five pages
     side = box.expoplatform
     side.generate(101, 1200)
@@ -604,10 +605,10 @@ def test_rows_that_vanish_do_not_push_others_out_of_sight(box, count):
         for row in doomed:
             side.delete_participant(101, row.meeting_id, row.account_id)
 
-    # When rows that were read vanish, so that unread ones move to pages that were read
+    # When rows that were read vanish, so unread rows move to pages that were read
     box.after("page=3&", 1, delete)
     synced(box, table)
-    # Then nothing is missing, and only the vanished rows are left over
+    # Then no row is missing, and only the vanished rows are extra
     truth = box.expoplatform.truth()
     rows = held(table)
     assert {key: rows.get(key) for key in truth} == truth
@@ -616,8 +617,8 @@ def test_rows_that_vanish_do_not_push_others_out_of_sight(box, count):
     assert len(box.requests) <= 12
 
 
-def test_meetings_that_are_booked_all_the_time_do_not_keep_an_event_from_being_read(box):
-    # Given rows that come to a page that was read, whenever the last page is asked for
+def test_an_event_in_which_meetings_are_booked_all_the_time_can_be_read(box):
+    # Given new rows on a page that was read, each time the last page is requested
     side = box.expoplatform
     side.generate(101, 1200)
     for number in range(1, 9):
@@ -625,7 +626,7 @@ def test_meetings_that_are_booked_all_the_time_do_not_keep_an_event_from_being_r
     table = Table(STREAM)
     # When
     state = synced(box, table)
-    # Then the whole event is read twice at most, and the next sync has what is left
+    # Then the whole event is read at most twice, and the next sync reads the rest
     assert len(box.requests) == 2 * 6
     synced(box, table, state)
     assert_equal_to_truth(box, table)
@@ -640,27 +641,27 @@ def delete(box: Sandbox, *accounts: int) -> Callable[[], None]:
 
 
 def assert_has_all_of_the_truth(box: Sandbox, table: Table) -> None:
-    """Rows that vanished may be left over."""
+    """Assert that no row is missing or stale. Rows that vanished may be extra."""
     truth = box.expoplatform.truth()
     assert {key: row for key, row in held(table).items() if key in truth} == truth
 
 
 @pytest.mark.parametrize("totals", COUNTED)
 def test_a_row_that_moves_to_a_page_that_was_read_is_read_when_the_totals_fall(box, totals):
-    # Given two pages, and a row of the first one that vanishes once it was read
+    # Given two pages, and a row of the first one that vanishes after it was read
     small_pages(box, totals, [1, 2, 3])
     box.after("page=1&", 1, delete(box, 1))
     table = Table(STREAM)
     # When the event is synced
     synced(box, table)
-    # Then the first page was asked for again, for it has the row that was on the second one
+    # Then the first page was requested again, because a row of the second page moved to it
     assert pages(box) == [1, 2, 1]
     assert_has_all_of_the_truth(box, table)
 
 
 @pytest.mark.parametrize("totals", COUNTED)
-def test_a_row_that_moves_is_read_where_a_page_beyond_the_end_is_the_last_one_again(box, totals):
-    # Given a server that repeats its last page, and a row in front that vanishes
+def test_a_row_that_moves_is_read_even_if_the_server_repeats_its_last_page(box, totals):
+    # Given a server that repeats its last page beyond the end, and a row at the front that vanishes
     small_pages(box, totals, [1, 2, 3, 4, 5])
     box.expoplatform.repeat_last_page = True
     box.after("page=1&", 1, delete(box, 1))
@@ -672,14 +673,14 @@ def test_a_row_that_moves_is_read_where_a_page_beyond_the_end_is_the_last_one_ag
     assert_has_all_of_the_truth(box, table)
 
 
-def test_rows_that_vanished_before_the_number_of_pages_fell_are_made_good_too(box):
-    # Given a row that vanishes without changing the number of pages, and then one that does
+def test_rows_that_move_before_the_number_of_pages_falls_are_read_too(box):
+    # Given a row that vanishes without changing the number of pages, and then one that changes it
     small_pages(box, "total_pages", [1, 2, 3, 4, 5, 6])
     box.after("page=1&", 1, delete(box, 1))
     box.after("page=2&", 1, delete(box, 2))
     table = Table(STREAM)
     synced(box, table)
-    # Then every page is read again, for nobody knows which rows moved
+    # Then every page is read again, because any row may have moved
     assert pages(box) == [1, 2, 3, 1, 2]
     assert_has_all_of_the_truth(box, table)
 
@@ -692,15 +693,15 @@ def insert(box: Sandbox, *accounts: int) -> Callable[[], None]:
     return act
 
 
-def test_the_number_of_pages_and_the_last_one_tell_that_a_row_was_passed_by(box):
-    # Given a row that comes and goes in front, so that the number of pages stays the same
+def test_the_number_of_pages_and_the_last_page_reveal_a_missed_row(box):
+    # Given a row that comes and goes at the front, so the number of pages stays the same
     small_pages(box, "total_pages", [1, 2, 3, 4, 5])
     box.after("page=1&", 1, insert(box, 0))
     box.after("page=2&", 1, delete(box, 0))
     table = Table(STREAM)
-    # When one row was read twice, and one was not, though there are two full pages and one row
+    # When one row was read twice and one was missed, so fewer rows were read than the pages have
     synced(box, table)
-    # Then it is read by a second walk
+    # Then a second walk reads the missed one
     assert pages(box) == [1, 2, 3, 1, 2, 3]
     assert_has_all_of_the_truth(box, table)
 
@@ -709,42 +710,42 @@ def test_the_number_of_pages_and_the_last_one_tell_that_a_row_was_passed_by(box)
     ("totals", "coming"), [("total_items", [11, 12]), ("meta", [11, 12]), ("total_pages", [11])]
 )
 def test_more_rows_may_vanish_than_the_totals_fall_by(box, totals, coming):
-    # Given three rows that vanish in front while others come at the end
+    # Given three rows that vanish at the front while others are added at the end
     small_pages(box, totals, [1, 2, 3, 4, 5, 6, 7, 8])
     box.after("page=2&", 1, delete(box, 1, 2, 3))
     box.after("page=2&", 1, insert(box, *coming))
     table = Table(STREAM)
     state = synced(box, table)
-    # Then nothing is missing after the next sync, which has what came
+    # Then after the next sync, which reads the new rows, none is missing
     synced(box, table, state)
     assert_has_all_of_the_truth(box, table)
 
 
 @pytest.mark.parametrize("totals", COUNTED)
-def test_a_page_that_comes_again_because_as_many_rows_came_in_front_is_no_error(box, totals):
-    # Given as many new rows in front as fit on a page
+def test_a_page_that_repeats_because_a_page_of_rows_was_inserted_is_not_an_error(box, totals):
+    # Given as many new rows at the front as fit on a page
     small_pages(box, totals, [3, 4, 5, 6])
     box.after("page=1&", 1, insert(box, 1, 2))
     table = Table(STREAM)
     # When the second page is the same as the first one
     synced(box, table)
-    # Then the walk goes on, and a second one reads what came
+    # Then the walk continues, and a second one reads the new rows
     assert pages(box) == [1, 2, 3, 1, 2, 3]
     assert_equal_to_truth(box, table)
 
 
 @pytest.mark.parametrize("totals", COUNTED)
-def test_a_page_that_comes_again_because_some_came_in_front_and_others_vanished_is_no_error(
+def test_a_page_that_repeats_because_rows_were_inserted_and_others_vanished_is_not_an_error(
     box, totals
 ):
-    # Given as many new rows in front as fit on a page, while others vanish
+    # Given as many new rows at the front as fit on a page, while others vanish
     small_pages(box, totals, [3, 4, 5, 6])
     box.after("page=1&", 1, insert(box, 1, 2))
     box.after("page=1&", 1, delete(box, 5, 6))
     table = Table(STREAM)
     # When the second page is the same as the first one, and the totals are as before
     synced(box, table)
-    # Then a second walk shows that the server goes on
+    # Then a second walk shows that the server does advance
     assert pages(box) == [1, 2, 1, 2]
     assert_equal_to_truth(box, table)
 
@@ -752,8 +753,8 @@ def test_a_page_that_comes_again_because_some_came_in_front_and_others_vanished_
 # -- resume ---------------------------------------------------------------------------------------
 
 
-def test_the_state_of_an_event_is_taken_over_after_both_passes_only(box):
-    # Given a synced event and a change
+def test_the_state_of_an_event_advances_only_after_both_passes(box):
+    # Given an event after its first sync, a cancellation and a new meeting
     side = box.expoplatform
     side.insert(accounts=[1, 2])
     table = Table(STREAM)
@@ -766,16 +767,16 @@ def test_the_state_of_an_event_is_taken_over_after_both_passes_only(box):
     output = read(config(box), state)
     table.load(output)
     assert output.exit_code == 1
-    # Then no state goes beyond what there was
+    # Then no state goes beyond the first sync
     before = state[0]["stream"]["stream_state"]
     assert [one["stream"]["stream_state"] for one in output.states] in ([], [before])
-    # And the next sync has it all
+    # And the next sync reads both changes
     synced(box, table, output.last_states() or state)
     assert_equal_to_truth(box, table)
 
 
-def test_an_interrupted_first_sync_goes_on_with_the_events_that_are_left(box):
-    # Given two events, the second of which fails
+def test_an_interrupted_first_sync_continues_with_the_unread_events(box):
+    # Given a first sync of two events that failed at the second one
     side = box.expoplatform
     side.generate(101, 20)
     side.generate(102, 20)
@@ -786,12 +787,12 @@ def test_an_interrupted_first_sync_goes_on_with_the_events_that_are_left(box):
     assert output.exit_code == 1
     scan = output.state_of(STREAM)["scan"]
     assert scan["pending"] == [{"partition": "102"}]
-    # When the first one changes and the sync is repeated
+    # When the first event changes and the next sync runs
     box.clock.advance(hours=1)
     side.cancel(101, row_of(box, 1).meeting_id)
     box.forget_requests()
     synced(box, table, output.last_states(), (101, 102))
-    # Then the second one is read whole, once, and the first one by its changes
+    # Then the second one is read whole, once, and only the changes of the first one are read
     requests = asked(box)
     assert [params for params in requests if params["event_id"] == "102"] == [whole(1, 102)]
     first = [params for params in requests if params["event_id"] == "101"]
@@ -816,19 +817,19 @@ def test_an_interrupted_first_sync_goes_on_with_the_events_that_are_left(box):
     ],
 )
 def test_an_unknown_shape_stops_the_stream_with_its_keys_and_no_values(box, body, keys):
-    # Given something that is not known
+    # Given an answer of an unknown shape
     box.fault("export", times=9, kind="body", body=body)
     # When it is read
     output = read(config(box), debug=False)
-    # Then the stream fails, and says which keys it got
+    # Then the stream fails, and the error has the keys of the answer
     assert output.exit_code == 1
     assert keys in output.errors[0]["message"]
     assert "SECRET" not in json.dumps(output.messages)
     assert output.records() == []
 
 
-def test_a_page_that_came_short_is_read_again(box):
-    # Given a page that lacks a row, with totals as if it were there
+def test_a_page_that_lacks_a_row_is_read_again(box):
+    # Given a page that lacks a row, with totals that include it
     box.expoplatform.generate(101, 600)
     box.fault("page=2&", kind="short_page", n=1)
     table = Table(STREAM)
@@ -836,8 +837,8 @@ def test_a_page_that_came_short_is_read_again(box):
     assert_equal_to_truth(box, table)
 
 
-def test_rows_that_keep_changing_places_end_with_an_error_that_says_so(box):
-    # Given a page that lacks another row at every try
+def test_rows_that_keep_moving_end_with_an_error_that_says_so(box):
+    # Given a page that lacks a different row at every try
     box.expoplatform.generate(101, 300)
     for number in range(1, 5):
         box.fault("page=2&", number, kind="short_page", n=9 - number)
@@ -848,7 +849,7 @@ def test_rows_that_keep_changing_places_end_with_an_error_that_says_so(box):
 
 
 @pytest.mark.parametrize("totals", COUNTED)
-def test_a_page_that_came_short_is_read_again_however_rows_are_counted(box, totals):
+def test_a_page_that_lacks_a_row_is_read_again_with_any_kind_of_totals(box, totals):
     small_pages(box, totals, [1, 2, 3, 4, 5, 6, 7])
     box.fault("page=2&", kind="short_page", n=1)
     table = Table(STREAM)
@@ -860,7 +861,7 @@ def test_a_page_that_came_short_is_read_again_however_rows_are_counted(box, tota
     ("totals", "requests"), [("total_items", 14), ("meta", 14), ("total_pages", 8)]
 )
 def test_totals_that_keep_falling_end_with_an_error_that_says_so(box, totals, requests):
-    # Given totals that are smaller in every other answer
+    # Given totals that are one smaller in every other answer
     small_pages(box, totals, [1, 2, 3, 4, 5])
     answers = itertools.count()
 
@@ -871,7 +872,7 @@ def test_totals_that_keep_falling_end_with_an_error_that_says_so(box, totals, re
     box.expoplatform.claim = unsteady
     # When it is read
     output = read(config(box))
-    # Then it ends soon
+    # Then it ends after a few walks
     assert len(box.requests) == requests
     (error,) = output.errors
     assert "kept moving while they were read" in error["message"]
@@ -889,13 +890,13 @@ def answer_with_the_first_page(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("totals", COUNTED)
-def test_a_server_that_does_not_advance_is_an_error_at_the_second_try(box, totals):
+def test_a_server_that_does_not_advance_is_an_error_after_the_second_try(box, totals):
     # Given a server that answers every page with the first one
     small_pages(box, totals, [1, 2, 3, 4, 5])
     answer_with_the_first_page(box)
     # When it is read
     output = read(config(box))
-    # Then it is told from rows that moved by a second try
+    # Then a second try rules out that rows moved, and the sync fails
     assert pages(box) == [1, 2, 1, 2]
     (error,) = output.errors
     assert "ExpoPlatform repeats a page instead of moving on." in error["message"]
@@ -903,8 +904,8 @@ def test_a_server_that_does_not_advance_is_an_error_at_the_second_try(box, total
 
 
 @pytest.mark.parametrize("totals", COUNTED)
-def test_a_server_that_does_not_advance_is_an_error_although_its_totals_grow(box, totals):
-    # Given such a server, which says each time that there is one page more
+def test_a_server_that_does_not_advance_is_an_error_even_if_its_totals_grow(box, totals):
+    # Given a server that answers every page with the first one and counts one more page each time
     small_pages(box, totals, [1, 2, 3, 4, 5])
     answer_with_the_first_page(box)
     answers = itertools.count()
@@ -916,7 +917,7 @@ def test_a_server_that_does_not_advance_is_an_error_although_its_totals_grow(box
     box.expoplatform.claim = growing
     # When it is read
     output = read(config(box))
-    # Then it ends soon
+    # Then it ends after two walks
     assert pages(box) == 2 * [1, 2, 3, 4, 5, 6]
     (error,) = output.errors
     assert "ExpoPlatform repeats a page instead of moving on." in error["message"]
@@ -924,7 +925,7 @@ def test_a_server_that_does_not_advance_is_an_error_although_its_totals_grow(box
 
 @pytest.mark.parametrize("status", [403, 404])
 def test_check_and_read_name_the_event_that_the_key_cannot_see(box, status):
-    # Given a key for one event of two
+    # Given a key that may see only one of two events
     box.expoplatform.keys = {KEY: {101}}
     box.expoplatform.hidden_status = status
     # When the connection is checked, then it fails and names the event
@@ -940,7 +941,7 @@ def test_check_and_read_name_the_event_that_the_key_cannot_see(box, status):
     assert "event 7" in error["message"]
 
 
-def test_a_refused_key_is_said_to_be_switched_off_after_the_show(box):
+def test_for_a_refused_key_the_error_says_that_keys_are_switched_off_after_a_show(box):
     box.expoplatform.switched_off = {KEY}
     result, message = check(box)
     assert result == "FAILED"
@@ -959,8 +960,8 @@ def test_a_refused_key_is_said_to_be_switched_off_after_the_show(box):
         ({"kind": "html"}, 1),
     ],
 )
-def test_a_request_is_made_again_after_a_fault_that_passes(box, fault, times):
-    # Given a fault that passes
+def test_a_request_is_sent_again_after_a_temporary_fault(box, fault, times):
+    # Given a temporary fault
     box.expoplatform.insert(accounts=[1, 2])
     box.fault("export", times=times, **fault)
     # When
@@ -981,8 +982,8 @@ def test_a_request_is_made_again_after_a_fault_that_passes(box, fault, times):
         ({"base_url": "http://api.example.com"}, "provider.base_url"),
     ],
 )
-def test_a_configuration_that_cannot_be_used_is_refused_by_its_field(box, changes, field):
-    # Given a configuration with one wrong field
+def test_for_an_invalid_configuration_the_error_names_the_field(box, changes, field):
+    # Given a configuration with one invalid field
     bad = config(box)
     bad["provider"].update(changes)
     # When the connection is checked

@@ -21,7 +21,7 @@ WRITES = st.lists(
 
 
 class ExpoPlatformMachine(RuleBasedStateMachine):
-    """Pages are capped at seven rows, so that a few meetings are many pages."""
+    """Pages have at most seven rows, so that a few meetings fill many pages."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What is made of an ExpoPlatform answer, whose shape is documented nowhere."""
+"""Parsing ExpoPlatform's answers, whose shape is not documented."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ MOMENTS = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2090, 
         {"status": "ok", "errors": [], "data": [ROW]},
     ],
 )
-def test_rows_are_found_wherever_they_are_plausible(body):
+def test_rows_are_found_in_every_plausible_place(body):
     assert read_page(body).rows == [ROW]
 
 
 @pytest.mark.parametrize("body", [[], {"data": []}, {"data": {}}, {"data": None, "total": 0}])
-def test_no_rows_is_an_answer_too(body):
+def test_an_answer_without_rows_is_valid(body):
     assert read_page(body).rows == []
 
 
@@ -100,13 +100,13 @@ def test_an_unknown_shape_is_an_error_with_its_keys_and_without_its_values(body,
         ({"total": True, "pages": -1}, None, None),
     ],
 )
-def test_totals_are_read_where_they_are_present(around, total, pages):
+def test_totals_are_read_if_they_are_present(around, total, pages):
     page = read_page({"data": [], **around})
     assert (page.total, page.pages) == (total, pages)
 
 
 @given(JSON)
-def test_any_json_at_all_is_a_page_of_objects_or_an_unknown_shape(body):
+def test_any_json_is_either_a_page_of_objects_or_an_unknown_shape(body):
     try:
         page = read_page(body)
     except UnknownShape:
@@ -120,15 +120,15 @@ def test_any_json_at_all_is_a_page_of_objects_or_an_unknown_shape(body):
 @pytest.mark.parametrize(
     "key", ["Meeting ID", "meeting_id", "meetingId", "meetingID", "MeetingId", " meeting-id "]
 )
-def test_a_key_has_one_name_however_it_is_written(key):
+def test_every_spelling_of_a_key_gives_the_same_name(key):
     record = normalise({key: 7, "account_id": 5}, 101)
     assert record["meeting_id"] == "7"
 
 
-def test_a_record_has_the_declared_columns_and_the_whole_row_and_nothing_else():
+def test_a_record_has_the_declared_columns_and_the_whole_row_in_raw_and_nothing_else():
     # Given a row with columns that the schema does not declare
     raw = {**ROW, "Status": "Confirmed", "Hall & Stand": {"Hall": 4}, "event_id": "x", "!": 1}
-    # Then they are in the row as it came, and nowhere else
+    # Then they are in `raw`, and in no other field
     assert normalise(raw, 101) == {
         "event_id": 101,
         "meeting_id": "7",
@@ -149,7 +149,7 @@ def test_a_record_has_the_declared_columns_and_the_whole_row_and_nothing_else():
         ({"accountId": 0}, "0"),
     ],
 )
-def test_the_participant_is_the_account_or_else_the_address(row, account):
+def test_the_participant_is_the_account_or_without_one_the_address(row, account):
     assert normalise({"meeting_id": 7, **row}, 101)["account_id"] == account
 
 
@@ -195,7 +195,7 @@ SECONDS = int(AT.timestamp())
         (" 2026-05-04 03:02:01 ", False),
     ],
 )
-def test_times_are_read_however_they_are_written(value, zoned):
+def test_times_are_read_in_every_style(value, zoned):
     found = moment(value)
     assert found is not None
     assert (found.at, found.zoned) == (AT, zoned)
@@ -205,7 +205,7 @@ def test_times_are_read_however_they_are_written(value, zoned):
 @pytest.mark.parametrize(
     "value", [None, "", 0, "0", -1, True, "0000-00-00 00:00:00", "now", "10:30", [], {}, 1e300]
 )
-def test_what_names_no_time_is_none(value):
+def test_a_value_that_is_not_a_time_becomes_none(value):
     assert moment(value) is None
 
 
@@ -219,14 +219,15 @@ def test_what_names_no_time_is_none(value):
         {"Creation Date": "x", "created_at": SECONDS},
     ],
 )
-def test_a_date_and_a_time_apart_are_one_moment(row):
+def test_a_date_and_a_time_in_two_columns_are_combined(row):
     created = normalise({**ROW, **row}, 101).created
     assert created is not None
     assert created.at == AT
 
 
 @given(MOMENTS, MOMENTS, st.sampled_from(["epoch", "text", "ms", "iso", "plain", "apart"]))
-def test_modified_at_is_the_later_of_the_two_in_every_style(created, modified, style):
+def test_modified_at_is_the_later_of_both_times_in_every_style(created, modified, style):
+    # Given the two times of a row, each in one column or in two
     def write(stem: str, whole: str, at: datetime) -> dict[str, Any]:
         if style == "apart":
             return {f"{stem} Date": f"{at:%Y-%m-%d}", f"{stem} Time": f"{at:%H:%M:%S}"}
@@ -244,16 +245,17 @@ def test_modified_at_is_the_later_of_the_two_in_every_style(created, modified, s
         **write("Creation", "Creation Time", created),
         **write("Last Modified", "Last Modified", modified),
     }
+    # When the row is normalised
     record = normalise(raw, 101)
-    # "ms" cannot be told from seconds before 1973, which none of these are
+    # Then that holds for "ms" too: only times before 1973 could be mistaken for seconds
     assert record["created_at"] == timestamps.iso(created)
     assert record["last_modified_at"] == timestamps.iso(modified)
     assert record["modified_at"] == timestamps.iso(max(created, modified))
 
 
 @given(st.dictionaries(st.text(max_size=12), JSON, max_size=6))
-def test_any_row_is_normalised_whole_or_refused(columns):
-    # Given no other spelling of the two ids that every row has
+def test_any_row_is_either_normalised_completely_or_refused(columns):
+    # Given a row with exactly one spelling of both ids
     spelled = {re.sub(r"[\W_]+", "", name).lower() for name in columns}
     assume(not spelled & {"meetingid", "accountid"})
     raw = {**columns, **ROW}

@@ -1,4 +1,4 @@
-"""HighLevel, against the sandbox over HTTP: what is asked for, and that the table ends up right."""
+"""HighLevel, against the sandbox over HTTP: the requests that are sent, and the table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ START = "2023-06-01T00:00:00Z"
 @pytest.fixture
 def box() -> Iterator[Sandbox]:
     with Sandbox(clock="2026-06-01T00:00:00Z") as box:
-        box.highlevel.interval_ms = 50  # a spent budget is waited for, and tests are many
+        box.highlevel.interval_ms = 50  # otherwise the tests would wait for spent budgets
         yield box
 
 
@@ -58,7 +58,7 @@ def synced(
     provider: Json | None = None,
     **common: Any,
 ) -> Output:
-    """One finished sync of the table's stream, loaded into it."""
+    """Run a sync of the table's stream, which must succeed, and load it into the table."""
     output = read(config(box, provider, **common), state, [table.stream])
     assert output.exit_code == 0, output.errors
     assert output.statuses == {table.stream: "COMPLETE"}
@@ -76,11 +76,11 @@ def first_sync(
 def assert_equal_to_truth(
     box: Sandbox, table: Table, lingering: frozenset[str] | set[str] = frozenset()
 ) -> None:
-    """`lingering`: ids of events that vanished, which HighLevel shows to nobody."""
+    """`lingering`: ids of vanished events, whose deletion HighLevel does not reveal."""
     truth = {id: without_nulls(row) for id, row in box.highlevel.truth().items()}
     rows = {id: without_nulls(row) for id, row in table.rows.items() if id not in lingering}
     assert set(truth) - set(rows) == set(), "missing rows"
-    assert set(rows) - set(truth) == set(), "rows too many"
+    assert set(rows) - set(truth) == set(), "extra rows"
     assert {id for id in truth if truth[id] != rows[id]} == set(), "stale rows"
 
 
@@ -101,12 +101,12 @@ def check(box: Sandbox, provider: Json | None = None) -> Any:
 # -- first sync -----------------------------------------------------------------------------------
 
 
-def test_a_first_sync_reads_two_windows_a_calendar_newest_first(box):
-    # Given two calendars and three years
+def test_a_first_sync_reads_two_windows_per_calendar_newest_first(box):
+    # Given two calendars with three years of events
     box.highlevel.generate(count=400, calendars=2)
     # When they are read for the first time
     table, _ = first_sync(box, start_date=START)
-    # Then all calendars were listed, drafts too, and each one's windows touch
+    # Then all calendars were listed, with drafts, and the two windows of each are adjacent
     location = {"locationId": box.highlevel.location_id}
     assert asked(box, "/highlevel/calendars/") == [{**location, "showDrafted": "true"}]
     end, start = NOW + timedelta(days=365), NOW - timedelta(days=30)
@@ -130,26 +130,26 @@ def test_a_first_sync_reads_two_windows_a_calendar_newest_first(box):
     assert len(table.rows) == len({row["id"] for row in table.rows.values()})
 
 
-def test_without_a_start_date_everything_is_read_down_to_before_highlevel_existed(box):
+def test_without_a_start_date_even_events_older_than_highlevel_are_read(box):
     # Given an event that is older than HighLevel
     box.highlevel.generate(count=400, calendars=2)
     old = box.highlevel.insert(startTime="2012-03-01T10:00:00-04:00")
     # When
     table, _ = first_sync(box)
-    # Then it is there, and the last windows begin in the year 2000
+    # Then it is read, and the last windows start in the year 2000
     assert_equal_to_truth(box, table)
     assert old in table.rows
     assert {params["startTime"] for params in asked(box)} >= {"946684800000"}
     assert len(asked(box)) == 4
 
 
-def test_twenty_calendars_and_three_years_cost_forty_lists_first_and_twenty_later(box):
-    # Given twenty calendars
+def test_twenty_calendars_cost_two_lists_each_at_first_and_one_each_later(box):
+    # Given twenty calendars with three years of events
     box.highlevel.generate(count=1810, calendars=20)
-    # When they are read for the first time, then each calendar costs two lists
+    # When they are read for the first time, then each takes two lists, after that of the calendars
     table, state = first_sync(box)
     assert len(box.requests) == 41
-    # And when nothing has changed, one
+    # And when nothing has changed, each takes one list
     box.forget_requests()
     output = synced(box, table, state)
     assert len(box.requests) == 21
@@ -163,7 +163,7 @@ def test_calendars_and_groups_are_read_in_one_request_each(box):
     side.generate(count=1, calendars=7)
     # When
     output = read(config(box), None, [CALENDARS, GROUPS], "full_refresh")
-    # Then all are there, inactive calendars too
+    # Then all are read, even inactive calendars
     assert output.exit_code == 0
     assert output.records(CALENDARS) == list(side.calendars.values())
     assert not all(row["isActive"] for row in output.records(CALENDARS))
@@ -172,13 +172,13 @@ def test_calendars_and_groups_are_read_in_one_request_each(box):
     assert asked(box, "/highlevel/calendars/groups") == [{"locationId": side.location_id}]
 
 
-def test_only_the_configured_calendars_are_asked_for_events(box):
-    # Given four calendars, one of which is configured
+def test_only_events_of_the_configured_calendars_are_requested(box):
+    # Given four calendars, of which one is configured
     box.highlevel.generate(count=40, calendars=4)
     chosen = list(box.highlevel.calendars)[2]
     # When
     table, _ = first_sync(box, provider={"calendar_ids": [chosen]})
-    # Then no other one was asked for
+    # Then no request was about another calendar
     assert {params["calendarId"] for params in asked(box)} == {chosen}
     truth = box.highlevel.truth()
     assert set(table.rows) == {id for id in truth if truth[id]["calendarId"] == chosen}
@@ -187,14 +187,14 @@ def test_only_the_configured_calendars_are_asked_for_events(box):
 @pytest.mark.parametrize(
     ("provider", "version"), [({}, "2021-04-15"), ({"api_version": "v3"}, "v3")]
 )
-def test_every_request_of_a_sync_and_of_check_names_the_version(box, provider, version):
-    # Given an account, with the default version or with another one
+def test_every_request_of_a_sync_and_of_check_has_the_version_header(box, provider, version):
+    # Given the default version or a configured one
     side = box.highlevel
     side.generate(count=20, calendars=2)
-    # When every stream is read, and the connection is checked
+    # When every stream is read and the connection is checked
     output = read(config(box, provider))
     status = check(box, provider).status.value
-    # Then all of it was asked for with that version, and is there
+    # Then every request had that version, and every row was read
     assert (output.exit_code, status) == (0, "SUCCEEDED")
     endpoints = {
         request.path.replace(ONE, LIST + "/").rsplit("/", 1)[0] for request in box.requests
@@ -208,14 +208,14 @@ def test_every_request_of_a_sync_and_of_check_names_the_version(box, provider, v
 @pytest.mark.parametrize(
     "version", ["3", "1_000", "2023-02-21", "1e5", "None", "['v3']", '"v3"', "'", "\\n<&>", "{{v}}"]
 )
-def test_the_version_is_sent_as_it_is_written(box, version):
+def test_the_version_is_sent_exactly_as_configured(box, version):
     box.highlevel.generate(count=3, calendars=1)
     assert check(box, {"api_version": version}).status.value == "SUCCEEDED"
     assert [request.headers["version"] for request in box.requests] == [version, version]
 
 
 def test_the_form_hides_the_version_and_has_a_default_for_it():
-    # Given the form
+    # Given the options of HighLevel in the form
     form = manifest_of("highlevel")["spec"]["connection_specification"]
     (option,) = (
         one["properties"]
@@ -229,7 +229,7 @@ def test_the_form_hides_the_version_and_has_a_default_for_it():
 
 
 def test_rows_past_the_end_of_a_window_are_emitted_once(box):
-    # Given 21 events, one of them where two windows meet
+    # Given 21 events, one of them on the boundary of two windows
     side = box.highlevel
     side.generate(count=20, calendars=1)
     meet = NOW - timedelta(days=30)
@@ -246,12 +246,12 @@ def test_rows_past_the_end_of_a_window_are_emitted_once(box):
 
 
 @pytest.mark.parametrize("cap", [100, 200])
-def test_answers_that_are_cut_off_are_found_out_and_halved(box, cap):
-    # Given an API that shows no more than so many events, without saying so
+def test_truncated_answers_are_noticed_and_their_windows_halved(box, cap):
+    # Given an API that silently limits the number of events in an answer
     side = box.highlevel
     side.cap = cap
     side.generate(count=520, calendars=2)
-    for number in range(150):  # more than an answer shows, within half a minute
+    for number in range(150):  # more within half a minute than an answer can have
         side.insert(startTime=f"2026-05-05T10:00:{number // 6:02d}.{number % 6:03d}Z")
     # When
     table, _ = first_sync(box)
@@ -259,7 +259,7 @@ def test_answers_that_are_cut_off_are_found_out_and_halved(box, cap):
     assert_equal_to_truth(box, table)
 
 
-def test_a_round_hundred_that_is_whole_costs_two_requests_and_comes_once(box):
+def test_a_complete_answer_of_a_round_hundred_costs_two_more_requests(box):
     # Given a calendar of exactly a hundred events
     side = box.highlevel
     side.add_calendar()
@@ -268,7 +268,7 @@ def test_a_round_hundred_that_is_whole_costs_two_requests_and_comes_once(box):
     # When
     table = Table(EVENTS)
     output = synced(box, table, start_date="2026-05-02T12:00:00Z")
-    # Then its two halves are asked for too, and no event is emitted twice
+    # Then both halves of the window are requested too, and no event is emitted twice
     assert len(ids(output)) == 100
     assert len(asked(box)) == 3
 
@@ -284,14 +284,14 @@ def test_a_busy_calendar_is_read_in_narrower_windows(box):
     windows = asked(box)
     widths = [int(params["endTime"]) - int(params["startTime"]) for params in windows]
     assert min(widths[1:-1]) < 366 * 86_400_000
-    # And a later sync has several of them
+    # And a later sync has several windows
     box.forget_requests()
     synced(box, table, state, start_date=START)
-    assert len(asked(box)) >= 3  # not one huge answer
+    assert len(asked(box)) >= 3  # not a single huge answer
 
 
-def test_rows_keep_their_values_but_for_the_status_and_the_boolean(box):
-    # Given two rows with old spellings of the status and a boolean as text
+def test_rows_keep_their_values_except_for_the_status_and_the_boolean(box):
+    # Given two rows with old spellings of the status, and with a boolean as text
     side = box.highlevel
     side.add_calendar()
     id = side.insert(
@@ -308,7 +308,7 @@ def test_rows_keep_their_values_but_for_the_status_and_the_boolean(box):
     )
     # When
     table, _ = first_sync(box)
-    # Then those two are put right, and all else is as it came
+    # Then these fields are normalized, and all others are unchanged
     row = table.rows[id]
     assert row["appointmentStatus"] == row["appoinmentStatus"] == "noshow"
     assert row["isRecurring"] is True
@@ -319,20 +319,20 @@ def test_rows_keep_their_values_but_for_the_status_and_the_boolean(box):
 
 
 @pytest.mark.parametrize("envelope", ["appointment", "event", "bare"])
-def test_a_single_appointment_is_taken_out_of_each_envelope(box, envelope):
-    # Given answers that wrap an appointment, or do not
+def test_a_single_appointment_is_read_from_any_envelope(box, envelope):
+    # Given answers that wrap an appointment in one of two keys, or not at all
     box.highlevel.envelope = envelope
     box.highlevel.generate(count=12, calendars=2)
     # When
     table, _ = first_sync(box, APPOINTMENTS)
-    # Then the rows are the same, and each was asked for by its id alone
+    # Then the rows are the same, and each request had only the id
     assert_equal_to_truth(box, table)
     paths = {request.path for request in box.requests if request.path.startswith(ONE)}
     assert paths == {ONE + id for id in box.highlevel.events}
     assert all(not r.params for r in box.requests if r.path.startswith(ONE))
 
 
-def test_more_appointments_than_fit_a_slice_that_start_together_are_all_read(box):
+def test_appointments_that_start_together_and_exceed_a_slice_are_all_read(box):
     # Given 60 appointments that start at the same moment
     side = box.highlevel
     side.add_calendar()
@@ -344,19 +344,19 @@ def test_more_appointments_than_fit_a_slice_that_start_together_are_all_read(box
     assert_equal_to_truth(box, table)
 
 
-def test_an_empty_answer_may_lack_the_key(box):
+def test_an_empty_answer_may_lack_the_key_of_the_list(box):
     box.highlevel.generate(count=3, calendars=3)
     box.highlevel.add_calendar()
     table, _ = first_sync(box)
     assert_equal_to_truth(box, table)
 
 
-def test_check_asks_for_the_calendars_and_for_a_minute_of_events(box):
+def test_check_requests_the_calendars_and_one_minute_of_events(box):
     # Given
     box.highlevel.generate(count=3, calendars=2)
     # When the connection is checked, then it succeeds
     assert check(box).status.value == "SUCCEEDED"
-    # And these two requests were made
+    # And it sent these two requests
     location = {"locationId": box.highlevel.location_id}
     assert [request.path for request in box.requests] == ["/highlevel/calendars/", LIST]
     assert asked(box) == [
@@ -373,8 +373,8 @@ def test_check_succeeds_for_a_location_without_calendars(box):
     assert check(box).status.value == "SUCCEEDED"
 
 
-def test_oauth_renews_with_a_form_and_the_user_type_and_hands_the_tokens_back(box):
-    # Given a connection by OAuth
+def test_oauth_tokens_are_renewed_with_a_form_and_the_user_type_and_returned(box):
+    # Given a connection that uses OAuth
     side = box.highlevel
     side.generate(count=10, calendars=2)
     credentials = {
@@ -390,17 +390,17 @@ def test_oauth_renews_with_a_form_and_the_user_type_and_hands_the_tokens_back(bo
     (token,) = [request for request in box.requests if request.path.endswith("/oauth/token")]
     assert token.headers["content-type"] == "application/x-www-form-urlencoded"
     assert b"user_type=Location" in token.body
-    assert "version" not in token.headers  # v3 has other field names here
-    # And the new ones are handed back
+    assert "version" not in token.headers  # with v3 the fields have other names here
+    # And a CONTROL message has the new ones
     (control,) = output.of("CONTROL")
     new = control["control"]["connectorConfig"]["config"]["provider"]["credentials"]
     assert new["refresh_token"] == side.oauth.refresh_token != credentials["refresh_token"]
 
 
-def test_a_far_look_ahead_leaves_no_past_appointment_of_the_first_calendar_out(
+def test_with_a_very_long_look_ahead_no_past_appointment_is_left_out(
     box: Sandbox,
 ) -> None:
-    # Given a look-ahead so long that the first windows reach back to before there was HighLevel
+    # Given a look-ahead so long that the first window starts before HighLevel existed
     box.highlevel.generate(count=120, calendars=2, years=3)
     # When
     table, _ = first_sync(box, provider={"look_ahead_days": 3650})
@@ -411,7 +411,7 @@ def test_a_far_look_ahead_leaves_no_past_appointment_of_the_first_calendar_out(
 # -- incremental sync -----------------------------------------------------------------------------
 
 
-def test_other_calendars_in_the_configuration_mean_reading_everything_again(box):
+def test_when_the_configured_calendars_change_everything_is_read_again(box):
     box.highlevel.generate(count=40, calendars=4)
     chosen = list(box.highlevel.calendars)[2]
     table, state = first_sync(box, provider={"calendar_ids": [chosen]})
@@ -421,7 +421,7 @@ def test_other_calendars_in_the_configuration_mean_reading_everything_again(box)
 
 @pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
 def test_a_calendar_that_becomes_visible_is_read_whole_however_old_its_events(box, stream):
-    # Given a calendar that the token could not see at the first sync
+    # Given a calendar that the token could not see in the first sync
     side = box.highlevel
     side.generate(count=20, calendars=2)
     hidden = side.add_calendar()
@@ -437,8 +437,8 @@ def test_a_calendar_that_becomes_visible_is_read_whole_however_old_its_events(bo
     assert ids(synced(box, table, output.last_states())) == []
 
 
-def test_a_wider_look_ahead_and_an_earlier_start_date_show_what_lay_outside(box):
-    # Given a sync with a start date that left a far event out
+def test_a_wider_look_ahead_and_an_earlier_start_date_add_the_events_outside(box):
+    # Given a sync whose range left out an old and a far event
     side = box.highlevel
     side.generate(count=20, calendars=2)
     far = side.insert(startTime="2027-09-01T10:00:00Z")
@@ -446,47 +446,49 @@ def test_a_wider_look_ahead_and_an_earlier_start_date_show_what_lay_outside(box)
     assert far not in table.rows
     # When both bounds are widened
     state = synced(box, table, state, {"look_ahead_days": 800}, start_date=START).last_states()
-    # Then everything within them is there
+    # Then every event within them is read
     truth = side.truth()
     assert set(table.rows) >= {id for id in truth if truth[id]["startTime"] > "2023-06-02"}
     assert far in table.rows
 
 
-def test_an_event_comes_into_reach_as_time_goes_by_without_being_edited(box):
-    # Given an event that begins after the end of the look-ahead
+def test_an_event_is_read_once_the_look_ahead_reaches_it_even_if_it_was_not_edited(box):
+    # Given an event that starts after the end of the look-ahead
     box.highlevel.loose_hours = 0
     box.highlevel.generate(count=20, calendars=2)
     far = box.highlevel.insert(startTime="2027-06-05T10:00:00Z")
     table, state = first_sync(box)
     assert far not in table.rows
-    # When time goes by
+    # When time passes
     box.clock.advance(days=10)
     synced(box, table, state)
     # Then
     assert_equal_to_truth(box, table)
 
 
-def test_look_back_days_narrow_later_syncs_only(box):
-    # Given a first sync, which goes back to the start date all the same
+def test_look_back_days_apply_to_later_syncs_only(box):
+    # Given a first sync, which goes back to the start date despite the setting
     side = box.highlevel
     side.generate(count=80, calendars=2)
     table, state = first_sync(box, provider={"look_back_days": 30}, start_date=START)
     earliest = min(int(params["startTime"]) for params in asked(box))
     assert earliest == int(millis(datetime(2023, 6, 1, tzinfo=timezone.utc)))
-    # When a recent event comes and is edited
+    # When a recent event is created and edited
     recent = side.insert(startTime="2026-05-20T10:00:00Z")
     state = synced(box, table, state, {"look_back_days": 30}, start_date=START).last_states()
     box.forget_requests()
     side.edit(recent, title="moved")
     synced(box, table, state, {"look_back_days": 30}, start_date=START)
-    # Then it is read, and nothing before the look-back is asked for
+    # Then it is read, and no request goes further back than the setting
     assert table.rows[recent]["title"] == "moved"
     earliest = min(int(params["startTime"]) for params in asked(box))
     assert int(millis(NOW - timedelta(days=31))) < earliest <= int(millis(NOW))
 
 
 @pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
-def test_edits_between_two_syncs_are_read_and_a_quiet_sync_reads_nothing(box, stream):
+def test_changes_between_two_syncs_are_emitted_and_a_sync_without_changes_emits_nothing(
+    box, stream
+):
     side = box.highlevel
     side.generate(count=40, calendars=5)
     table, state = first_sync(box, stream)
@@ -501,18 +503,18 @@ def test_edits_between_two_syncs_are_read_and_a_quiet_sync_reads_nothing(box, st
     # When the next sync runs
     box.forget_requests()
     output = synced(box, table, state)
-    # Then it reads the changed ones, and only those
+    # Then it emits the changed events, and only those
     assert sorted(ids(output)) == sorted([edited, moved, cancelled, new])
     assert_equal_to_truth(box, table, lingering={deleted})
     fetched = [request for request in box.requests if request.path.startswith(ONE)]
     assert len(fetched) == (4 if stream == APPOINTMENTS else 0)
-    # And a quiet one reads nothing
+    # And a sync without changes emits nothing
     assert ids(synced(box, table, output.last_states())) == []
 
 
 @pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
 def test_a_deleted_event_that_is_still_listed_arrives_as_deleted(box, stream):
-    # Given an API that goes on listing what was deleted, and an event deleted before the first sync
+    # Given an API that still lists deleted events, and an event deleted before the first sync
     side = box.highlevel
     side.delete_shows = True
     side.generate(count=20, calendars=2)
@@ -523,7 +525,7 @@ def test_a_deleted_event_that_is_still_listed_arrives_as_deleted(box, stream):
     # When another one is deleted
     side.delete(between)
     output = synced(box, table, state)
-    # Then the next sync emits that one and nothing else, and a quiet one emits nothing
+    # Then the next sync emits only that one, and the one after it emits nothing
     assert ids(output) == [between]
     assert output.records()[0]["deleted"] is True
     assert_equal_to_truth(box, table)
@@ -531,8 +533,8 @@ def test_a_deleted_event_that_is_still_listed_arrives_as_deleted(box, stream):
 
 
 @pytest.mark.parametrize("when", ["first sync", "resumed first sync", "later sync"])
-def test_an_appointment_that_is_listed_as_deleted_and_not_found_is_taken_from_the_list(box, when):
-    # Given an API that lists what was deleted, and answers 404 when it is asked for it by id
+def test_a_deleted_appointment_that_is_listed_but_not_found_by_id_is_read_from_the_list(box, when):
+    # Given an API that lists deleted appointments but answers 404 for their ids
     side = box.highlevel
     side.delete_shows = True
     side.generate(count=20, calendars=2)
@@ -554,7 +556,7 @@ def test_an_appointment_that_is_listed_as_deleted_and_not_found_is_taken_from_th
         state = cut.last_states()
     # When the appointments are read
     output = synced(box, table, state)
-    # Then the row comes from the list, in the form that every row has
+    # Then the row comes from the list, normalized like every row
     (row,) = (row for row in output.records() if row["id"] == deleted)
     assert row == without_nulls(side.truth()[deleted])
     assert row["deleted"] is True
@@ -562,7 +564,7 @@ def test_an_appointment_that_is_listed_as_deleted_and_not_found_is_taken_from_th
 
 
 def test_a_stamp_from_the_future_does_not_become_the_bound(box):
-    # Given an event that is stamped decades ahead
+    # Given an event with a stamp decades ahead
     side = box.highlevel
     side.generate(count=40, calendars=2)
     side.insert(dateUpdated="2099-01-01T00:00:00+00:00")
@@ -571,14 +573,14 @@ def test_a_stamp_from_the_future_does_not_become_the_bound(box):
     edited = next(iter(side.events))
     side.edit(edited, title="new")
     output = synced(box, table, state)
-    # Then the next sync emits that one, and its state is not of the future
+    # Then the next sync emits that one, and its state is not in the future
     assert ids(output) == [edited]
     assert_equal_to_truth(box, table)
     assert output.state_of(EVENTS)["dateUpdated"] < "2027"
 
 
-def test_rows_without_a_usable_stamp_are_emitted_when_they_have_changed(box):
-    # Given events whose stamps are missing or unreadable
+def test_rows_without_a_usable_stamp_are_emitted_when_they_change(box):
+    # Given events whose stamps are missing or cannot be parsed
     side = box.highlevel
     side.generate(count=20, calendars=2)
     bare = side.insert(dateUpdated=None)
@@ -588,12 +590,12 @@ def test_rows_without_a_usable_stamp_are_emitted_when_they_have_changed(box):
     # When one of them is edited
     side.edit(bare, title="x", dateUpdated=None)
     output = synced(box, table, state)
-    # Then that one is emitted
+    # Then only that one is emitted
     assert ids(output) == [bare]
     assert broken in table.rows
 
 
-def test_two_edits_within_one_second_are_told_apart(box):
+def test_two_edits_within_one_second_are_both_emitted(box):
     # Given an event that was edited before a sync
     side = box.highlevel
     side.generate(count=20, calendars=2)
@@ -611,7 +613,7 @@ def test_two_edits_within_one_second_are_told_apart(box):
 
 
 def test_a_calendar_that_is_deleted_after_it_was_listed_is_skipped(box):
-    # Given an API that knows nothing of calendars that are not there
+    # Given an API that answers 404 for a deleted calendar
     side = box.highlevel
     side.generate(count=40, calendars=4)
     doomed = list(side.calendars)[2]
@@ -627,11 +629,11 @@ def test_a_calendar_that_is_deleted_after_it_was_listed_is_skipped(box):
 @pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_changes_during_a_sync_are_in_the_table_after_the_next_one(box, stream, nth):
-    # Given edits, moves and insertions before one list of a sync and of the one after it
+    # Given edits, moves and insertions before one of the lists of a sync and of the next one
     side = box.highlevel
     side.generate(count=30, calendars=3)
     table, state = first_sync(box, stream)
-    for position in (nth, nth + 3):  # in this sync and, counted on, in the one after it
+    for position in (nth, nth + 3):  # in this sync and, counting on, in the next one
 
         def change() -> None:
             for id in list(side.events)[:30:3]:
@@ -642,11 +644,11 @@ def test_changes_during_a_sync_are_in_the_table_after_the_next_one(box, stream, 
             side.insert(calendarId=list(side.calendars)[0])
 
         box.before(LIST, position, change)
-    # When these two and a third one run
+    # When both and a third one have run
     state = synced(box, table, state).last_states()
     state = synced(box, table, state).last_states()
     output = synced(box, table, state)
-    # Then the table is right, and a quiet sync reads nothing
+    # Then the table is correct, and a sync without changes emits nothing
     assert_equal_to_truth(box, table)
     assert ids(synced(box, table, output.last_states())) == []
 
@@ -658,15 +660,15 @@ def test_changes_during_a_first_sync_are_in_the_table_after_the_next_one(box):
     for nth in range(1, 9):
         box.after(LIST, nth, lambda: side.edit(list(side.events)[3], title=str(box.clock.now())))
         box.after(LIST, nth, lambda: side.insert(calendarId=list(side.calendars)[0]))
-    # When it and the next one run
+    # When it and the next one have run
     table, state = first_sync(box)
     synced(box, table, state)
     # Then
     assert_equal_to_truth(box, table)
 
 
-def test_a_change_is_seen_though_the_stamps_are_months_behind_the_date_header(box):
-    # Given a provider whose data is stamped by a clock that is half a year slow
+def test_a_change_is_found_even_if_stamps_are_months_behind_the_date_header(box):
+    # Given a provider whose stamps are half a year behind its Date header
     side = box.highlevel
     side.generate(count=60, calendars=3)
     box.clock.advance(days=180)
@@ -674,16 +676,16 @@ def test_a_change_is_seen_though_the_stamps_are_months_behind_the_date_header(bo
     first = list(side.calendars)[0]
     late, other = side.events_of(first)[0], side.events_of(list(side.calendars)[1])[0]
     table, state = first_sync(box)
-    # When an event is edited after its window was read, and another before its own was
+    # When one event is edited after its window was read, and another one before
     box.after(f"{LIST}.*{first}", 1, lambda: side.edit(late, title="a", dateUpdated=slow % 1))
     box.after(f"{LIST}.*{first}", 1, lambda: side.edit(other, title="b", dateUpdated=slow % 2))
     state = synced(box, table, state).last_states()
-    # Then the next sync has both
+    # Then the next sync emits both
     synced(box, table, state)
     assert_equal_to_truth(box, table)
 
 
-def test_an_appointment_that_is_gone_is_skipped_and_counted(box):
+def test_a_vanished_appointment_is_skipped_and_counted(box):
     # Given an appointment that is deleted after it was listed
     side = box.highlevel
     side.generate(count=12, calendars=2)
@@ -692,7 +694,7 @@ def test_an_appointment_that_is_gone_is_skipped_and_counted(box):
     # When
     table = Table(APPOINTMENTS)
     output = synced(box, table)
-    # Then the others are there, and the log counts the one that is not
+    # Then the others are read, and the log counts the missing one
     assert_equal_to_truth(box, table)
     assert any("1 appointments" in line and "404" in line for line in output.logs)
 
@@ -701,7 +703,7 @@ def test_an_appointment_that_is_gone_is_skipped_and_counted(box):
 
 
 @pytest.mark.parametrize("stream", [EVENTS, APPOINTMENTS])
-def test_each_state_of_a_first_sync_is_a_place_to_go_on_from(box, stream):
+def test_a_first_sync_can_be_resumed_from_each_of_its_states(box, stream):
     side = box.highlevel
     side.generate(count=25, calendars=5)
     whole = read(config(box), None, [stream])
@@ -709,7 +711,7 @@ def test_each_state_of_a_first_sync_is_a_place_to_go_on_from(box, stream):
     assert len(states) >= 5
     changed = 0
     for position in states:
-        # Given a sync that was killed right after a state, and a change since
+        # Given a sync that was killed right after a state, and a change since then
         cut = Output(whole.messages[: position + 1])
         table = Table(stream)
         table.load(cut)
@@ -717,37 +719,37 @@ def test_each_state_of_a_first_sync_is_a_place_to_go_on_from(box, stream):
         side.edit(list(side.events)[changed], title=f"after kill {changed}")
         # When it is resumed
         synced(box, table, cut.last_states())
-        # Then the table is whole
+        # Then the table is complete
         assert_equal_to_truth(box, table)
 
 
-def test_a_state_joins_the_appointments_that_are_left_and_a_resumed_sync_cuts_them_again(
+def test_a_state_joins_unread_appointments_into_ranges_and_a_resumed_sync_splits_them_again(
     box, monkeypatch
 ):
-    # Given 60 appointments in two calendars, read three at a time
+    # Given 60 appointments in two calendars, read in slices of three
     monkeypatch.setattr(appointments, "_IDS_PER_SLICE", 3)
     side = box.highlevel
     side.generate(count=60, calendars=2)
     whole = read(config(box), None, [APPOINTMENTS])
 
-    # Then a state names stretches and not every three appointments
+    # Then a state lists ranges of time instead of every slice
     def pending(state: Json) -> list[Json]:
         return state["stream"]["stream_state"].get("scan", {}).get("pending", [])
 
     states = [state for state in whole.states if pending(state)]
     assert len(states) >= 10
     assert len(pending(states[0])) == 2
-    assert max(len(pending(state)) for state in states) <= 2 + 8  # a gap for each worker
+    assert max(len(pending(state)) for state in states) <= 2 + 8  # one gap per worker
 
-    # And the stretches of the first one are read three at a time again
+    # And a resumed sync reads the ranges of the first state in slices of three again
     table = Table(APPOINTMENTS)
     resumed = synced(box, table, [states[0]])
     assert len([state for state in resumed.states if pending(state)]) >= 10
     assert_equal_to_truth(box, table)
 
 
-def test_a_sync_that_fails_half_way_leaves_the_state_as_it_was(box):
-    # Given edits, and a list that is refused
+def test_a_sync_that_fails_halfway_does_not_advance_the_state(box):
+    # Given edited events, and a list that is refused
     side = box.highlevel
     side.generate(count=60, calendars=4)
     table, state = first_sync(box)
@@ -756,7 +758,7 @@ def test_a_sync_that_fails_half_way_leaves_the_state_as_it_was(box):
     box.fault(LIST, 3, 99, kind="status", status=403)
     # When
     broken = read(config(box), state, [EVENTS])
-    # Then the sync fails, and the state promises no more than before
+    # Then the sync fails, and the state is not ahead of the previous one
     assert failure(broken)["failure_type"] == "config_error"
     table.load(broken)
     saved = broken.last_states()[0]["stream"]["stream_state"]
@@ -795,8 +797,8 @@ def test_a_single_appointment_of_another_shape_stops_the_stream(box, body):
     assert failure(read(config(box), None, [APPOINTMENTS]))["failure_type"] == "transient_error"
 
 
-def test_passing_faults_are_retried(box):
-    # Given four faults that pass
+def test_temporary_faults_are_retried(box):
+    # Given four temporary faults
     box.highlevel.generate(count=10, calendars=2)
     timed_out = {"statusCode": 401, "message": "Command timed out", "error": "Unauthorized"}
     box.fault(LIST, 1, kind="status", status=401, body=timed_out)
@@ -841,30 +843,30 @@ def test_a_missing_scope_for_calendars_is_named(box):
     assert "calendars.readonly" in error["message"]
 
 
-def test_the_budget_that_the_headers_announce_is_kept_and_429_waited_for(box):
-    # Given a trial account: fewer requests an interval than workers would make
+def test_the_budget_in_the_headers_is_respected_and_a_429_is_retried(box):
+    # Given a trial account that allows fewer requests per interval than the workers would send
     side = box.highlevel
     side.generate(count=30, calendars=3)
     side.rate_limit, side.interval_ms = 5, 400
     # When its appointments are read
     table, _ = first_sync(box, APPOINTMENTS)
-    # Then all are there, and nearly every request was in time
+    # Then all are read, and few requests were refused
     assert_equal_to_truth(box, table)
     refused = [request for request in box.requests if request.status == 429]
     assert len(refused) < 0.5 * len(box.requests)
 
 
-def test_a_spent_day_ends_the_sync_at_once(box):
+def test_a_spent_daily_limit_ends_the_sync_at_once(box):
     # Given a limit of four requests a day
     side = box.highlevel
     side.generate(count=30, calendars=3)
     side.daily_limit = 4
     # When
     error = failure(read(config(box), None, [EVENTS]))
-    # Then the sync ends in words that name the limit
+    # Then the error names the limit
     assert error["failure_type"] == "transient_error"
     assert "limit of requests a day (4)" in error["message"]
-    assert [request.status for request in box.requests].count(429) <= 9  # one a worker
+    assert [request.status for request in box.requests].count(429) <= 9  # one per worker
 
 
 @pytest.mark.parametrize(
@@ -876,7 +878,7 @@ def test_a_spent_day_ends_the_sync_at_once(box):
     ],
 )
 def test_check_says_which_setting_is_wrong(box, scopes, provider, words):
-    # Given one wrong setting
+    # Given one invalid setting
     box.highlevel.generate(count=3, calendars=2)
     if scopes:
         box.highlevel.keys["pit-sandbox"] = scopes

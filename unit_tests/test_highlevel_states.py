@@ -1,4 +1,4 @@
-"""HighLevel under any sequence of edits, syncs, faults and kills: the table ends up equal."""
+"""HighLevel under any sequence of edits, syncs, faults and kills: the table must end up correct."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class HighLevelStates(RuleBasedStateMachine):
 
     @rule(kind=st.integers(0, 4), number=picks, day=days, nth=st.integers(1, 5))
     def changes_during_the_next_sync(self, kind: int, number: int, day: int, nth: int) -> None:
-        """Twice: an edit that came too late for its window, and one that came in time."""
+        """Write right after a list was read: too late for its rows, in time for later ones."""
         self.box.after(LIST, nth, lambda: self.change(kind, number, day))
         self.box.after(LIST, nth, lambda: self.change(1, number + 1, day))
         self.box.after(LIST, nth, lambda: self.change(1, number + 2, day))
@@ -97,7 +97,7 @@ class HighLevelStates(RuleBasedStateMachine):
         self.states[stream] = output.last_states() or self.states[stream]
 
     def settle(self) -> None:
-        """Two syncs without faults: the second one for what changed during the first."""
+        """Run two syncs without faults. The second one is for changes during the first."""
         self.box.forget_faults()
         for stream in STREAMS:
             for _ in range(2):

@@ -1,6 +1,7 @@
-"""Answers that are allowed, or nearly so, and that nobody expects; and the parsers that read them.
+"""Unexpected answers, valid and almost valid ones, and the parsers that read them.
 
-To search for new examples for minutes: HYPOTHESIS_PROFILE=search, with `--hypothesis-seed=random`.
+To search for new examples, run with HYPOTHESIS_PROFILE=search and `--hypothesis-seed=random`. This
+takes minutes.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from unit_tests.harness import Output, Table, read
 
 
 def with_text(box: Sandbox, name: str, text: str) -> tuple[Output, list[Any]]:
-    """A sync of an account with one meeting, in which this JSON stands where a person typed.
+    """Sync an account with one meeting that has this JSON in the fields that people type.
 
-    Returns the output, and what has arrived.
+    Returns the output, and the values of these fields.
     """
     account = ACCOUNTS[name](box)
     account.insert(box.clock.now(), **{account.columns.typed: "TYPED"})
@@ -67,12 +68,12 @@ ARRIVES: dict[str, tuple[str, Any]] = {
 
 @pytest.mark.parametrize("what", ARRIVES)
 @pytest.mark.parametrize("name", ACCOUNTS)
-def test_what_people_type_arrives(box, name, what):
-    # Given a meeting with something unexpected in a field
+def test_what_people_type_arrives_unchanged(box, name, what):
+    # Given a meeting with an unexpected value in a field
     text, expected = ARRIVES[what]
-    # When it is synced
+    # When the meeting is synced
     output, typed = with_text(box, name, text)
-    # Then it is stored as it was sent
+    # Then the value arrives as it was sent
     assert output.exit_code == 0, output.errors
     value = json.loads(text) if expected is None else expected
     assert typed and all(one == value for one in typed)
@@ -88,12 +89,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_stored_stops_the_stream_in_words(box, monkeypatch, what):
-    # Given an answer with something in it that no JSON reader or no destination can take
+def test_a_value_that_cannot_be_stored_stops_the_stream_with_a_reason(box, monkeypatch, what):
+    # Given an answer with a value that JSON parsers or destinations cannot handle
     monkeypatch.setenv("SOURCE_MEETINGS_PATIENCE", "0.01")
-    # When it is synced
+    # When the meeting is synced
     output, _ = with_text(box, "salesloft", REFUSED[what])
-    # Then the stream stops, and says at which request and why
+    # Then the stream stops, and the error has the request and the reason
     assert output.exit_code == 1
     (error,) = output.errors
     assert "GET /salesloft/v2/meetings: The answer is not JSON" in error["message"]
@@ -106,8 +107,10 @@ def test_what_cannot_be_stored_stops_the_stream_in_words(box, monkeypatch, what)
     ["0001-01-01T00:00:00Z", "0000-00-00T00:00:00Z", "9999-12-31T23:59:59Z", "10000-01-01", ""],
 )
 @pytest.mark.parametrize("name", ACCOUNTS)
-def test_a_row_with_an_impossible_date_is_stored_and_hides_no_change_of_others(box, name, stamp):
-    # Given a meeting whose times cannot be, among others
+def test_a_row_with_an_impossible_date_is_emitted_and_does_not_hide_changes_of_others(
+    box, name, stamp
+):
+    # Given a meeting with impossible times among others
     account = ACCOUNTS[name].with_rows(box, 20)
     key, *_, other = account.keys()
 
@@ -118,7 +121,7 @@ def test_a_row_with_an_impossible_date_is_stored_and_hides_no_change_of_others(b
 
     box.rewrite(account.path, spoil)
     table = Table(account.streams[0])
-    # When it is synced, another one is edited, and it is synced again
+    # When the account is synced, another meeting is edited, and the account is synced again
     output = read(account.config(), None, [table.stream])
     assert output.exit_code == 0, output.errors
     table.load(output)
@@ -127,7 +130,7 @@ def test_a_row_with_an_impossible_date_is_stored_and_hides_no_change_of_others(b
     output = read(account.config(), output.last_states(), [table.stream])
     assert output.exit_code == 0, output.errors
     table.load(output)
-    # Then only what was spoilt differs from the truth
+    # Then only the meeting with the impossible times differs from the truth
     found = account.differences(table)
     assert set(found.pop("stale")) <= {key}
     assert not any(found.values())
@@ -143,7 +146,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_json_that_the_standard_library_writes_is_read_as_it_was(value):
+def test_json_written_by_the_standard_library_is_read_back_unchanged(value):
     text = json.dumps(value).encode()
     if b"Infinity" not in text:
         assert parse_json(text) == value
@@ -152,13 +155,13 @@ def test_json_that_the_standard_library_writes_is_read_as_it_was(value):
 @given(st.binary() | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")))
 @example(b'"\\ud800')
 @example(b"[" * 1000)
-def test_any_bytes_are_json_or_a_value_error(content):
+def test_any_bytes_are_either_json_or_a_value_error(content):
     try:
         value = parse_json(content)
     except ValueError:
         return
     json.dumps(value, allow_nan=False).encode("ascii")
-    json.dumps(value, ensure_ascii=False).encode("utf-8")  # nothing that no encoding can carry
+    json.dumps(value, ensure_ascii=False).encode("utf-8")  # nothing that cannot be encoded
 
 
 moments = st.datetimes(
@@ -168,7 +171,7 @@ offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(
 
 
 @given(moments, offsets)
-def test_a_moment_is_read_as_it_was_written_in_any_zone(moment, zone):
+def test_a_time_is_read_back_unchanged_in_any_zone(moment, zone):
     try:
         written = moment.astimezone(zone).isoformat()
     except OverflowError:
@@ -199,12 +202,15 @@ def test_a_moment_is_read_as_it_was_written_in_any_zone(moment, zone):
 @example("1/2/2024")
 @example("2024-01-01/2025-01-01")
 @example("P1D")
-def test_whatever_names_no_point_in_time_is_a_value_error(value):
+def test_any_value_is_either_a_time_or_a_value_error(value):
+    # When any value is parsed as a time
     try:
         moment = timestamps.parse(value)
     except ValueError:
+        # Then it raises a ValueError, and None where that is allowed
         assert timestamps.parse_or_none(value) is None
         return
+    # Or it is a time in UTC
     assert type(moment) is datetime
     assert moment.utcoffset() == timedelta(0)
 
@@ -223,8 +229,8 @@ headers = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=4
 @example("1e309")
 @example("nan")
 @example("-1")
-def test_no_header_asks_for_a_wait_that_is_none(value):
-    # Given the same text in every header that limits are announced in
+def test_no_header_leads_to_an_invalid_wait(value):
+    # Given any text in every header and body field that can announce a limit
     names = ("Retry-After", "RateLimit", "RateLimit-Reset", "X-RateLimit-Interval-Milliseconds")
     found = dict.fromkeys(names, value)
     body = json.dumps({"rate_reset": value, "error": {"rate_reset": value}}).encode()
@@ -234,9 +240,9 @@ def test_no_header_asks_for_a_wait_that_is_none(value):
         RateLimit(interval="X-RateLimit-Interval-Milliseconds"),
         RateLimit(remaining_in_minute="RateLimit", cost="RateLimit-Reset"),
     ]
-    # When the wait is taken from it
+    # When the wait is read from them
     waits = [retry_after_seconds(found), *(limit.seconds(found, body, 1) for limit in limits)]
-    # Then it is none, or a number of seconds that can be slept
+    # Then each is either None or a finite number of seconds
     for wait in waits:
         assert wait is None or 0 <= wait < float("inf")
     assert timestamps.server_time({"Date": value}).utcoffset() == timedelta(0)
@@ -246,7 +252,8 @@ event_ids = st.text("abcXYZ0189_.@:+/=%~-", min_size=1, max_size=60)
 
 
 @given(event_ids, event_ids)
-def test_a_google_link_is_read_back_to_the_ids_it_was_made_of(event, calendar):
+def test_a_google_link_is_parsed_into_the_ids_that_it_was_built_from(event, calendar):
+    # Given two ids in the encoding of Google, in each form of a link
     encoded = base64.b64encode(f"{event} {calendar}".encode()).decode().rstrip("=")
     for link in (
         f"https://www.google.com/calendar/event?eid={encoded}",
@@ -267,13 +274,16 @@ def test_a_google_link_is_read_back_to_the_ids_it_was_made_of(event, calendar):
 @example("https://[::1")
 @example("https://www.google.com/calendar/event?eid=/////w")
 @example("\ud800")
-def test_an_entry_is_search_parameters_or_a_config_error(entry):
+def test_any_entry_is_either_search_parameters_or_a_config_error(entry):
+    # When any text is parsed as an entry
     try:
         found = parse_entry(entry)
     except AirbyteTracedException as error:
+        # Then it is a config_error that says which entry it is
         assert error.failure_type.value == "config_error"
         assert "entry 1 of provider.calendar_events" in str(error.message)
         return
+    # Or it has an event to search for, and parameters that are all strings
     assert found["provider_calendar_event_id"]
     assert all(isinstance(value, str) for value in found.values())
 
@@ -297,15 +307,18 @@ stamps = st.one_of(
 @example({"Meeting ID": 1, "Account ID": 2, "Creation Time": True, "Last Modified": 1})
 @example({"Meeting ID": 1, "Account ID": 2, "Creation Time": "9999-12-31 23:59:59 -14"})
 @example({"Meeting ID": 1, "Account ID": 2, "Last Modified": "0001-01-01 00:00:00"})
-def test_any_row_has_a_key_and_times_in_utc_or_is_refused(raw):
+def test_any_row_either_has_a_key_and_times_in_utc_or_is_refused(raw):
+    # When a row with any columns and values is normalised
     try:
         record = rows.normalise(raw, 101)
     except rows.UnknownShape:
         return
+    # Then, unless it is refused, it has a key, the original row, and times that can be parsed
     assert record["meeting_id"] and record["account_id"]
     assert record["raw"] == raw
     for name in ("created_at", "last_modified_at", "modified_at", "starts_at", "ends_at"):
         assert name not in record or timestamps.parse(record[name])
+    # And the possible range of a stamp contains the stamp
     for moment in (record.created, record.modified):
         assert moment is None or moment.at_the_earliest <= moment.at
 
@@ -317,11 +330,13 @@ def test_any_row_has_a_key_and_times_in_utc_or_is_refused(raw):
         json_values | st.lists(st.dictionaries(columns, json_values, max_size=3), max_size=3),
     )
 )
-def test_any_answer_is_a_page_of_rows_or_an_unknown_shape(body):
+def test_any_answer_is_either_a_page_of_rows_or_an_unknown_shape(body):
+    # When any JSON is read as a page
     try:
         page = rows.read_page(body)
     except rows.UnknownShape:
         return
+    # Then, unless it is refused, it has a list of objects, and totals that are not negative
     assert all(isinstance(row, dict) for row in page.rows)
     assert page.total is None or page.total >= 0
     assert page.pages is None or page.pages >= 0

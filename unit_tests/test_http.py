@@ -1,4 +1,4 @@
-"""How a request is sent until its answer is good: the parts that a provider's tests do not show."""
+"""How a request is retried until its answer is good: what the tests of providers do not cover."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def config(box: Sandbox) -> Json:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time-outs and waits as long as a user has them."""
+    """Use the time-outs and waits that users have."""
     monkeypatch.delenv("SOURCE_MEETINGS_PATIENCE")
 
 
@@ -48,12 +48,12 @@ def waits(output: Output) -> list[float]:
 @pytest.mark.parametrize(
     "text", [b"", b"{", b'{"data": [{"id": 1}', b"<html>", b"\xff", b"{'a': 1}"]
 )
-def test_half_a_body_or_none_is_no_json(text):
+def test_an_incomplete_or_empty_body_is_not_json(text):
     with pytest.raises(ValueError):
         parse_json(text)
 
 
-def test_a_body_nested_too_deeply_is_refused_and_not_fatal():
+def test_a_body_that_is_nested_too_deeply_is_a_value_error():
     with pytest.raises(ValueError):
         parse_json(b"[" * 100_000 + b"]" * 100_000)
 
@@ -69,7 +69,7 @@ def test_a_body_nested_too_deeply_is_refused_and_not_fatal():
     ],
     ids=["30 digits", "65 bits", "half a surrogate pair", "exponent", "30 digits as a text"],
 )
-def test_unusual_values_are_read_as_they_are_but_for_half_characters(text, value):
+def test_unusual_values_are_read_unchanged_except_for_lone_surrogates(text, value):
     assert parse_json(text) == value
 
 
@@ -79,18 +79,18 @@ NUMBERS = st.lists(
 
 
 @given(st.dictionaries(st.text(), NUMBERS | st.integers(10**17, 10**20)), st.none() | st.just(1))
-def test_no_digit_of_a_number_is_lost_whatever_its_size_and_surroundings(value, indent):
+def test_no_digit_of_a_large_number_is_lost_wherever_it_is(value, indent):
     text = json.dumps(value, indent=indent)
     if "Infinity" not in text:
         assert parse_json(text.encode()) == value
 
 
-def test_identifiers_of_many_digits_are_no_reason_to_parse_a_page_slowly(monkeypatch):
-    # Given a page with long identifiers, and a standard library that may not be used
+def test_a_page_with_long_identifiers_is_parsed_by_the_fast_library(monkeypatch):
+    # Given a page with long identifiers, and a standard library that fails if it is used
     value = {"id": "acti_0251c19271f298f4997629ab6958793600000000131", "9" * 30: [1.5, "7" * 40]}
     text = json.dumps(value).encode()
     monkeypatch.setattr(json, "loads", None)
-    # When it is parsed, then it is as it was
+    # When the page is parsed, then it is unchanged
     assert parse_json(text) == value
 
 
@@ -98,13 +98,13 @@ def test_identifiers_of_many_digits_are_no_reason_to_parse_a_page_slowly(monkeyp
 
 
 @given(st.integers(0, 10**6))
-def test_retry_after_is_a_number_of_seconds(seconds):
+def test_retry_after_can_be_a_number_of_seconds(seconds):
     assert retry_after_seconds({"Retry-After": f" {seconds} "}) == seconds
 
 
 @given(st.integers(-(10**6), 10**6))
-def test_retry_after_is_a_date_seen_from_the_providers_own_clock(seconds):
-    now = timestamps.parse("2026-06-01T00:00:00Z")  # whatever this machine believes
+def test_retry_after_can_be_a_date_by_the_providers_own_clock(seconds):
+    now = timestamps.parse("2026-06-01T00:00:00Z")  # whatever the clock of this machine says
     headers = {
         "Date": format_datetime(now, usegmt=True),
         "Retry-After": format_datetime(now + timedelta(seconds=seconds), usegmt=True),
@@ -113,13 +113,13 @@ def test_retry_after_is_a_date_seen_from_the_providers_own_clock(seconds):
 
 
 @given(st.text(max_size=20))
-def test_anything_else_in_retry_after_is_harmless(text):
+def test_an_invalid_retry_after_is_ignored(text):
     seconds = retry_after_seconds({"Retry-After": text})
     assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
 
 
-def test_without_retry_after_the_waits_grow_and_differ(box, patient):
-    # Given an outage that does not say how long it lasts
+def test_without_retry_after_the_waits_grow(box, patient):
+    # Given an outage without a Retry-After header
     box.salesloft.insert()
     box.fault(LIST, times=2, kind="status", status=503)
     # When
@@ -131,20 +131,20 @@ def test_without_retry_after_the_waits_grow_and_differ(box, patient):
     assert 2 <= second <= 3
 
 
-def test_retry_after_is_honoured(box):
+def test_the_wait_is_that_of_retry_after(box):
     # Given an outage of two seconds
     box.salesloft.insert()
     box.fault(LIST, kind="status", status=503, headers={"Retry-After": "2"})
     # When
     output = read(config(box))
-    # Then it is waited for
+    # Then the wait is that long
     assert output.exit_code == 0
     (wait,) = waits(output)
     assert 2 <= wait <= 2.5
 
 
-def test_a_wait_beyond_patience_ends_the_sync_at_once_with_a_transient_error(box):
-    # Given a limit that is renewed in a day
+def test_a_wait_that_would_be_too_long_ends_the_sync_at_once_with_a_transient_error(box):
+    # Given a limit that resets in a day
     box.salesloft.insert()
     box.fault(LIST, kind="status", status=429, headers={"Retry-After": "86400"})
     # When
@@ -166,7 +166,7 @@ def test_a_redirect_to_another_host_is_not_followed(box):
         box.fault(LIST, times=99, kind="redirect", location=location)
         # When
         output = read(config(box))
-        # Then no request reaches that host, and the sync says why
+        # Then no request reaches that host, and the error says why
         assert other.requests == []
     assert output.exit_code == 1
     assert output.errors[0]["failure_type"] == "config_error"
@@ -186,7 +186,7 @@ def test_a_redirect_on_the_same_host_is_followed_with_the_credentials(box):
     assert {request.headers["authorization"] for request in box.requests} == {"Bearer ak_sandbox"}
 
 
-def test_redirects_without_end_stop_the_stream(box):
+def test_endless_redirects_stop_the_stream(box):
     box.salesloft.insert()
     box.fault(LIST, times=99, kind="redirect", location=LIST)
     output = read(config(box))
@@ -198,8 +198,8 @@ def test_redirects_without_end_stop_the_stream(box):
 
 
 @pytest.mark.parametrize("row", [None, "text", {"title": "no id"}, {"id": None}, {"id": ""}])
-def test_a_record_that_cannot_be_stored_stops_the_stream_rather_than_being_left_out(box, row):
-    # Given a row that no destination can store
+def test_a_record_that_cannot_be_stored_stops_the_stream_instead_of_being_left_out(box, row):
+    # Given a row with a value that destinations cannot store
     stamps = dict.fromkeys(("created_at", "updated_at"), "2026-01-01T00:00:00.000000Z")
     row = {**row, **stamps} if isinstance(row, dict) else row
     box.fault(LIST, times=99, kind="body", body={"data": [row], "metadata": {}})
@@ -288,15 +288,15 @@ def through(wire: Wire, box: Sandbox) -> Json:
 
 
 @pytest.mark.parametrize("spoil", SPOILT, ids=lambda spoil: spoil.__name__)
-def test_answers_that_break_off_are_asked_for_again(box, spoil):
-    # Given 250 meetings, and answers that break off at the first request, in a window, at the end
+def test_requests_whose_answers_break_off_are_sent_again(box, spoil):
+    # Given broken answers to the first request, to one in a window, and to the last one
     box.salesloft.generate(count=250, seed=7)
     with Wire(box) as wire:
         for nth in (1, 4, 7):
             wire.fault(LIST, nth, spoil)
         # When
         output = read(through(wire, box))
-    # Then nothing is missing, and nothing was asked for once more than needed
+    # Then no row is missing, and there were only three more requests than without the faults
     assert output.exit_code == 0, output.errors
     assert {row["id"] for row in output.records()} == set(box.salesloft.meetings)
     clean = len(box.requests) - 3
@@ -306,8 +306,8 @@ def test_answers_that_break_off_are_asked_for_again(box, spoil):
     assert len(waits(output)) == 1
 
 
-def test_an_answer_that_drips_is_given_up_as_a_whole_and_one_that_is_slow_is_not(box, monkeypatch):
-    # Given 1.5 seconds for an answer, of which each piece comes long before a time-out
+def test_an_answer_that_drips_for_too_long_is_abandoned_and_a_slow_one_is_not(box, monkeypatch):
+    # Given two seconds for a whole answer, and pieces that each come long before a time-out
     monkeypatch.setenv("SOURCE_MEETINGS_PATIENCE", "0.005")
     box.salesloft.generate(count=20, seed=7)
     with Wire(box) as wire:
@@ -323,21 +323,21 @@ def test_an_answer_that_drips_is_given_up_as_a_whole_and_one_that_is_slow_is_not
     assert len(waits(output)) == 1
 
 
-def test_a_server_that_is_started_again_is_waited_for(box):
-    # Given a server that is away for half a second
+def test_the_connector_waits_for_a_server_that_restarts(box):
+    # Given a server that refuses connections for half a second
     box.salesloft.generate(count=250, seed=7)
     with Wire(box) as wire:
         box.after(LIST, 1, lambda: wire.restart_after(0.5))
         # When
         output = read(through(wire, box))
-    # Then nothing is missing
+    # Then no row is missing
     assert output.exit_code == 0, output.errors
     assert {row["id"] for row in output.records()} == set(box.salesloft.meetings)
     assert waits(output)
 
 
-def test_a_server_that_is_gone_ends_the_stream_in_words_that_name_it(box):
-    # Given an address where nobody listens
+def test_for_a_server_that_cannot_be_reached_the_error_names_it(box):
+    # Given an address where nothing listens
     gone = config(box)
     gone["provider"]["base_url"] = "http://127.0.0.1:9/v2"
     # When
@@ -352,7 +352,7 @@ def test_a_server_that_is_gone_ends_the_stream_in_words_that_name_it(box):
     assert "run the sync again later" in error["message"]
 
 
-# -- what is waited for ---------------------------------------------------------------------------
+# -- waits and refusals ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_a_server_that_is_gone_ends_the_stream_in_words_that_name_it(box):
         ("Mon, 99 Jun 2026 00:00:00 GMT", 0, 0.1),
     ],
 )
-def test_retry_after_is_honoured_or_harmless_in_every_form(box, value, least, most):
+def test_each_form_of_retry_after_is_either_used_or_ignored(box, value, least, most):
     # Given an outage with this header
     box.salesloft.insert()
     box.fault(LIST, kind="status", status=503, headers={"Retry-After": value})
@@ -380,8 +380,8 @@ def test_retry_after_is_honoured_or_harmless_in_every_form(box, value, least, mo
     assert least <= wait <= most
 
 
-def test_a_provider_that_keeps_asking_for_no_wait_is_given_more_and_more_time(box):
-    # Given six refusals that ask for no wait
+def test_the_waits_grow_even_if_the_provider_asks_for_none(box):
+    # Given six refusals with a Retry-After of 0
     box.salesloft.insert()
     box.fault(LIST, times=6, kind="status", status=429, headers={"Retry-After": "0"})
     # When
@@ -393,8 +393,8 @@ def test_a_provider_that_keeps_asking_for_no_wait_is_given_more_and_more_time(bo
     assert between[-1] > 4 * between[0]
 
 
-def test_what_is_waited_for_is_said_once_and_not_by_each_worker(box):
-    # Given eight windows, each of which is refused once
+def test_the_reason_of_a_wait_is_logged_once_and_not_by_each_worker(box):
+    # Given eight windows of which each is refused once
     box.salesloft.generate(count=1000, seed=3)
     box.fault("created_at%5Bgte%5D", times=8, kind="status", status=503)
     output = read({**config(box), "num_workers": 8})
@@ -403,7 +403,7 @@ def test_what_is_waited_for_is_said_once_and_not_by_each_worker(box):
 
 
 @pytest.mark.parametrize("status", [400, 402, 406, 410, 418, 451])
-def test_a_refusal_is_not_repeated_and_shows_no_body(box, status):
+def test_a_refused_request_is_not_retried_and_the_message_does_not_have_the_body(box, status):
     # Given a refusal with a long body
     box.salesloft.insert()
     body = "<html>" + "long body " * 1000
@@ -420,12 +420,12 @@ def test_a_refusal_is_not_repeated_and_shows_no_body(box, status):
 # -- streams that fail ----------------------------------------------------------------------------
 
 
-def test_a_stream_fails_once_and_leaves_the_slices_that_have_not_begun_to_the_next_sync(box):
+def test_a_failed_stream_has_one_error_and_starts_no_more_slices(box):
     # Given a first sync of many slices, all of which are refused from the fifth request on
     box.salesloft.generate(count=40_000, seed=4)
     box.fault(LIST, 5, 999, kind="status", status=403)
     output = read({**config(box), "num_workers": 4})
-    # Then one error says so, and no slice was asked for that had not begun
+    # Then there is one error, no other slice was started, and the state lists them as unread
     (error,) = output.errors
     assert error["stream_descriptor"]["name"] == "salesloft_meetings"
     assert len(box.requests) <= 4 + 2 * 4

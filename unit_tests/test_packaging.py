@@ -1,4 +1,4 @@
-"""What pip installs, a wheel or the checkout itself, runs from any directory."""
+"""The installed package, from a wheel or the checkout itself, runs in any directory."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def run(command: list[str], folder: Path, **variables: str) -> str:
 
 @pytest.mark.parametrize("editable", [False, True], ids=["wheel", "editable"])
 def test_an_installation_finds_its_manifests_and_schemas_from_elsewhere(tmp_path, editable):
-    # Given a fresh environment. Dependencies are those that run this test, to be quick; ours come
-    # first in its path, so that the installed package is found and not the checkout.
+    # Given a new environment. To save time, it uses the dependencies of this test. Its own packages
+    # come first in its path, so that Python finds the installed package and not the checkout.
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
-    # A copy, so that building leaves nothing behind in the checkout
+    # The build uses a copy, so that it leaves no files in the checkout
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     for name in ("source_meetings", "schemas", "setup.py", "pyproject.toml", "README.md"):
@@ -63,13 +63,13 @@ def test_an_installation_finds_its_manifests_and_schemas_from_elsewhere(tmp_path
         tmp_path,
         PYTHONPATH=packages,
     )
-    # When it is run in another directory
+    # When the connector is run in another directory
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "config.json").write_text(json.dumps(CONFIG))
     (elsewhere / "manifest.yaml").write_text("no: manifest of ours")
     (found,) = (tmp_path / "venv").glob("lib/*/site-packages")
-    # .pth files (of an editable install) are read in site directories only
+    # Python reads .pth files (of an editable install) in site directories only
     start = (
         f"import site, sys; sys.path[:] = [p for p in sys.path if 'site-p' not in p];"
         f"site.addsitedir({str(found)!r});"
@@ -86,7 +86,7 @@ def test_an_installation_finds_its_manifests_and_schemas_from_elsewhere(tmp_path
     (stream,) = catalog["catalog"]["streams"]
     assert stream["name"] == "salesloft_meetings"
     assert "canceled_at" in stream["json_schema"]["properties"]
-    # And its metadata say who made it, where it is described and which Pythons it is for
+    # And its metadata have the author, the documentation and the supported Python versions
     (file,) = found.glob("source_meetings-*.dist-info/METADATA")
     metadata = email.message_from_string(file.read_text())
     assert metadata["Author"] == "source-meetings maintainers"
@@ -95,13 +95,13 @@ def test_an_installation_finds_its_manifests_and_schemas_from_elsewhere(tmp_path
     required = dict(part.split("3.") for part in metadata["Requires-Python"].split(","))
     lowest, beyond = int(required[">="]), int(required["<"])
     assert [int(minor) for minor in listed] == list(range(lowest, beyond))
-    # And there is a command for it
+    # And it has a console command
     script = tmp_path / "venv" / "bin" / "source-meetings"
     printed = run([str(script), "spec"], elsewhere, PYTHONPATH=packages)
     assert json.loads(printed.splitlines()[-1])["type"] == "SPEC"
 
 
-def test_the_type_hints_of_every_component_resolve_as_the_cdk_asks_for_them() -> None:
+def test_the_type_hints_of_every_component_can_be_resolved_as_the_cdk_does() -> None:
     # Given every class of the connector (Python 3.10 cannot resolve a quoted InitVar)
     names = [module.name for module in pkgutil.walk_packages(package.__path__, "source_meetings.")]
     modules = [importlib.import_module(name) for name in names if "__main__" not in name]
@@ -119,9 +119,9 @@ def test_the_type_hints_of_every_component_resolve_as_the_cdk_asks_for_them() ->
 
 
 def test_the_tests_can_be_run_without_xdist():
-    # Given tests that xdist is told to give to one worker
+    # Given tests that are marked to run in one xdist worker
     command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "--collect-only"]
-    # When they are collected without it
+    # When they are collected without xdist
     found = run([*command, "integration_tests"], ROOT)
     # Then they are found
     assert "test_dbt.py::" in found and "test_image.py::" in found

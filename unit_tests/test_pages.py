@@ -1,4 +1,4 @@
-"""Rows that pass through the CDK page by page, against rows that pass one by one."""
+"""Rows that pass through the CDK in pages, compared with rows that pass one by one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROWS = st.lists(st.dictionaries(TEXT, VALUES, max_size=4), min_size=1, max_size=
 
 
 def one_by_one(self: SyncPartitions, slice: Slice) -> Iterator[Record]:
-    """What ``SyncPartitions.read`` would be if the CDK's work for each row cost nothing."""
+    """``SyncPartitions.read`` as it would be if the CDK's work per row cost nothing."""
     for rows in self._sync.read(slice):
         for row in rows:
             for transformation in self._transformations:
@@ -39,7 +39,7 @@ def one_by_one(self: SyncPartitions, slice: Slice) -> Iterator[Record]:
 
 
 def by_stream(output: Output) -> dict[str, list[Json]]:
-    """What is printed of each stream, in order, without the time; log lines left out."""
+    """Return the messages of each stream in order, without their time and without log lines."""
     found: dict[str, list[Json]] = defaultdict(list)
     for message in output.messages:
         if message["type"] == "RECORD":
@@ -57,8 +57,8 @@ def by_stream(output: Output) -> dict[str, list[Json]]:
 
 
 @pytest.mark.parametrize("name", ACCOUNTS)
-def test_pages_bring_the_same_messages_in_the_same_order_as_single_rows(name, monkeypatch):
-    # Given the same account twice, read slice after slice: first, after changes, and cut off
+def test_pages_give_the_same_messages_in_the_same_order_as_single_rows(name, monkeypatch):
+    # Given the same account twice, each read slice by slice by a first, a later and a failing sync
     outputs: dict[bool, list[Output]] = {}
     for in_pages in (True, False):
         with Sandbox(clock="2026-06-01T00:00:00Z") as box, monkeypatch.context() as patched:
@@ -73,7 +73,7 @@ def test_pages_bring_the_same_messages_in_the_same_order_as_single_rows(name, mo
             box.fault(account.list_path, 2, 99, kind="status", status=403)
             failed = read(account.config(), None, streams)
             outputs[in_pages] = [first, later, failed]
-    # Then what is printed of each stream is the same: rows, states with their counts, statuses
+    # Then the messages of each stream are the same: rows, states with their counts, statuses
     for pages, rows in zip(outputs[True], outputs[False]):
         assert pages.exit_code == rows.exit_code
         assert by_stream(pages) == by_stream(rows)
@@ -83,11 +83,11 @@ def test_pages_bring_the_same_messages_in_the_same_order_as_single_rows(name, mo
 
 @given(ROWS)
 @example([{"text": "\u2028 \u2029 \u0085", "null": None, "huge": 2**80}])
-def test_a_page_is_the_lines_of_its_rows_without_the_fields_that_are_null(rows: list[Row]):
-    # Given a page
+def test_a_page_is_printed_as_one_line_per_row_without_null_fields(rows: list[Row]):
+    # Given a page of any rows
     page = Page.of("meetings", rows)
-    # When it is printed
-    lines = page.lines.decode().splitlines()  # at every character that some reader takes for an end
+    # When the page is printed
+    lines = page.lines.decode().splitlines()  # at every character that can end a line
     # Then each line is the message of a row
     assert len(lines) == page.count == len(rows)
     for line, row in zip(lines, rows):
@@ -95,7 +95,7 @@ def test_a_page_is_the_lines_of_its_rows_without_the_fields_that_are_null(rows: 
         assert message["type"] == "RECORD"
         assert message["record"]["stream"] == "meetings"
         assert message["record"]["data"] == {k: v for k, v in row.items() if v is not None}
-    # And whoever takes messages gets the same ones
+    # And its messages are the same as these lines
     messages = [AirbyteMessageSerializer.dump(message) for message in page.messages()]
     assert [one["record"]["data"] for one in messages] == [
         json.loads(line)["record"]["data"] for line in lines
@@ -103,7 +103,7 @@ def test_a_page_is_the_lines_of_its_rows_without_the_fields_that_are_null(rows: 
 
 
 @pytest.mark.parametrize("count", [0, 1, 199, 200, 201, 1000])
-def test_a_large_answer_becomes_several_pages_that_hold_each_row_once(count):
+def test_a_large_answer_becomes_several_pages_that_have_each_row_once(count):
     rows = [{"id": number} for number in range(count)]
     pages = list(Page.pages_of("meetings", rows))
     assert all(0 < page.count <= 200 for page in pages)
@@ -111,7 +111,7 @@ def test_a_large_answer_becomes_several_pages_that_hold_each_row_once(count):
     assert [message.record and message.record.data for message in messages] == rows
 
 
-def test_only_a_message_that_carries_a_page_is_taken_for_one():
+def test_only_a_message_with_a_page_is_treated_as_a_page():
     rows: Iterable[Any] = ({"id": 1}, {"page of source-meetings": "no page"})
     for row in rows:
         (message,) = Page.of("meetings", [row]).messages()

@@ -1,4 +1,4 @@
-"""Faults that stay: a stream stops soon, says so once and what to do; nothing is lost by it."""
+"""Permanent faults: the stream stops soon with one error that says what to do; nothing is lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 LATER = "What has been read is kept; run the sync again later."
 
-# The fault, the failure_type, and words of which one is in the message
+# The fault, the failure_type, and words, of which one must be in the message
 FOR_EVER: dict[str, tuple[Json, str, str]] = {
     "500": ({"kind": "status", "status": 500}, "transient_error", LATER),
     "401": ({"kind": "status", "status": 401}, "config_error", "does not accept the"),
@@ -54,7 +54,7 @@ FOR_EVER: dict[str, tuple[Json, str, str]] = {
 
 
 def only_failure(output: Output, stream: str) -> Json:
-    """The one error of a run in which one stream has failed."""
+    """Return the one error of a run in which one stream failed."""
     assert output.exit_code == 1
     (error,) = output.errors
     assert error["stream_descriptor"]["name"] == stream
@@ -63,7 +63,7 @@ def only_failure(output: Output, stream: str) -> Json:
 
 
 def assert_the_next_run_makes_up_for(output: Output, copy: Copy) -> None:
-    """Without the fault, a run from the saved state ends with the table equal to the truth."""
+    """Without the fault, a run from the saved state must make the table equal to the truth."""
     copy.table.load(output)
     copy.state = output.last_states()
     copy.account.box.forget_faults()
@@ -74,7 +74,7 @@ def assert_the_next_run_makes_up_for(output: Output, copy: Copy) -> None:
 
 @pytest.mark.parametrize(("name", "stream"), STREAMS, ids=lambda value: value)
 @pytest.mark.parametrize("fault", FOR_EVER)
-def test_a_fault_that_stays_stops_its_stream_with_one_error_and_the_next_run_goes_on(
+def test_a_permanent_fault_stops_its_stream_with_one_error_and_the_next_run_continues(
     box: Sandbox, name: str, stream: str, fault: str
 ) -> None:
     options, failure_type, words = FOR_EVER[fault]
@@ -84,41 +84,41 @@ def test_a_fault_that_stays_stops_its_stream_with_one_error_and_the_next_run_goe
     box.fault(path + "($|[?])", 3, 10**6, **options)
     # When everything is read
     output = read(copy.account.config(), [], [stream, *others])
-    # Then one stream fails, and says where, why, and what to do
+    # Then one stream fails, and the error says where, why, and what to do
     error = only_failure(output, stream)
     assert error["failure_type"] == failure_type
     assert f"{stream}, GET {path}: " in error["message"]
     assert any(word in error["message"] for word in words.split("|"))
-    # And the others do not
+    # And the other streams do not fail
     for other in others:
         assert output.statuses[other] == "COMPLETE"
         assert output.records(other)
-    # And the provider is not asked for ever
+    # And the number of requests is limited
     assert len(box.requests) < 100
-    # And what changes until the next run, which goes on from the saved state, is in the table then
+    # And the next run continues from the saved state and has the changes made until then
     assert_the_next_run_makes_up_for(output, copy)
 
 
 @pytest.mark.parametrize(("name", "stream"), STREAMS, ids=lambda value: value)
 @pytest.mark.parametrize("fault", ["500", "403"])
-def test_a_later_sync_that_fails_is_made_up_for_by_the_next(box, name, stream, fault):
-    # Given a copy, changes, and a fault that stays
+def test_the_sync_after_a_failed_one_catches_up(box, name, stream, fault):
+    # Given a synced account, changes, and a permanent fault
     copy = Copy(ACCOUNTS[name].with_rows(box, 240), stream)
     copy.sync()
     change(copy.account)
     box.fault(copy.account.list_path + "($|[?])", 1, 10**6, **FOR_EVER[fault][0])
     # When
     output = read(copy.account.config(), copy.state, [stream])
-    # Then the sync fails once, and the next one has the changes
+    # Then the sync fails with one error, and the next one has the changes
     only_failure(output, stream)
     assert_the_next_run_makes_up_for(output, copy)
 
 
-# -- pages without end ----------------------------------------------------------------------------
+# -- endless pages --------------------------------------------------------------------------------
 
 
 def twist(side: Side, pages: EndlessPages) -> None:
-    """Let the provider answer with such pages."""
+    """Make the provider answer with pages of this kind."""
     plain = side.answer
 
     def answer(call: Call) -> Reply:
@@ -140,7 +140,7 @@ def name_of(value: Any) -> str:
 
 @pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
 @pytest.mark.parametrize(("name", "pages"), LOOPS, ids=name_of)
-def test_pages_without_end_stop_the_stream(box, name, pages, later):
+def test_endless_pages_stop_the_stream(box, name, pages, later):
     copy = Copy(ACCOUNTS[name].with_rows(box, 240), ACCOUNTS[name].streams[0])
     if later:
         copy.sync()
@@ -151,14 +151,14 @@ def test_pages_without_end_stop_the_stream(box, name, pages, later):
     box.forget_requests()
     output = read(copy.account.config(), copy.state, [copy.table.stream])
     assert len(box.requests) < 300
-    # Then it ends in an error, unless what it needs stood on the first page
+    # Then the sync fails, unless all the rows that it needs are on the first page
     if output.exit_code:
         error = only_failure(output, copy.table.stream)
         assert error["failure_type"] == "transient_error"
         assert f"{copy.table.stream}, GET /" in error["message"]
     else:
         assert later or pages.later
-    # And with the state that it saved the next run loses nothing
+    # And the next run, from the saved state, loses nothing
     copy.table.load(output)
     copy.state = output.last_states()
     side.answer = plain
@@ -167,7 +167,7 @@ def test_pages_without_end_stop_the_stream(box, name, pages, later):
 
 
 @pytest.mark.parametrize("stream", ["close_outcomes", "close_meetings_by_calendar_event"])
-def test_lists_that_are_skipped_through_without_end_stop_the_stream(box, stream):
+def test_a_list_read_with_skip_that_never_ends_stops_the_stream(box, stream):
     # Given a server that ignores _skip
     account = ACCOUNTS["close"].with_rows(box, 240)
     box.close.insert(provider_calendar_event_id="evt1")
@@ -182,7 +182,7 @@ def test_lists_that_are_skipped_through_without_end_stop_the_stream(box, stream)
 
 
 def test_a_stream_of_several_slices_that_fail_has_one_error(box):
-    # Given a stream of four slices, all of which are refused
+    # Given a stream of four slices that are all refused
     account = ACCOUNTS["close"].with_rows(box, 240)
     stream = "close_meetings_by_calendar_event"
     box.fault("provider_calendar_event_id", 1, 999, kind="status", status=403)

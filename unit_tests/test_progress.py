@@ -1,4 +1,4 @@
-"""What a person sees in the log while a sync runs, and when it has ended."""
+"""What the log shows while a sync runs and when it has ended."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def lines(logs: list[str], pattern: str) -> list[re.Match[str]]:
 
 
 @pytest.mark.parametrize("name", ACCOUNTS)
-def test_each_stream_ends_with_one_line_that_says_what_was_done(box, name):
+def test_each_stream_ends_with_one_line_that_sums_up_its_sync(box, name):
     # Given an account with meetings
     account = ACCOUNTS[name].with_rows(box, 60)
     stream = account.streams[0]
-    # When it is synced
+    # When one stream is synced
     output = read(account.config(), None, [stream])
-    # Then one line says how much that was
+    # Then one line has the numbers of slices, rows and requests
     (summary,) = lines(output.logs, rf"Stream {stream}: done after [\d.]+ s: {COUNTS}\.")
     done, slices, rows, _, requests = map(int, summary.groups())
     assert done == slices > 0
@@ -40,14 +40,14 @@ def test_a_stream_without_a_cursor_has_its_line_too(box):
     assert [int(number) for number in summary.groups()] == [3, len(box.requests)]
 
 
-def test_the_log_says_how_far_a_long_sync_is_and_what_it_waited_for(box, monkeypatch):
-    # Given a provider that asks to wait in the middle of a first sync
+def test_the_log_shows_the_progress_of_a_long_sync_and_its_waits(box, monkeypatch):
+    # Given a provider that asks for a wait in the middle of a first sync
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.2)
     account = ACCOUNTS["salesloft"].with_rows(box, 600)
     box.fault("/meetings", 5, kind="status", status=429, headers={"Retry-After": "1"})
-    # When it runs for longer than the time between two lines
+    # When the sync takes longer than the time between two progress lines
     output = read(account.config())
-    # Then there were lines meanwhile, and the wait is counted
+    # Then there are several progress lines, and they count the wait
     meanwhile = lines(output.logs, rf"Stream salesloft_meetings: {COUNTS}(, .*)?\.")
     assert len(meanwhile) >= 3
     assert [int(line[5]) for line in meanwhile] == sorted(int(line[5]) for line in meanwhile)
@@ -55,7 +55,7 @@ def test_the_log_says_how_far_a_long_sync_is_and_what_it_waited_for(box, monkeyp
     assert max(map(len, output.logs)) < 300
 
 
-def test_the_log_says_what_all_workers_wait_for_and_until_when(box, monkeypatch):
+def test_the_log_says_what_the_workers_wait_for_and_how_long(box, monkeypatch):
     # Given a provider that refuses every request for three seconds
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 1.0)
     account = ACCOUNTS["salesloft"].with_rows(box, 600)
@@ -63,7 +63,7 @@ def test_the_log_says_what_all_workers_wait_for_and_until_when(box, monkeypatch)
         box.fault("/meetings", nth, kind="status", status=429, headers={"Retry-After": "3"})
     # When a sync with four workers meets it
     output = read({**account.config(), "num_workers": 4})
-    # Then it says so while they wait, once for all of them, and again as time passes
+    # Then the log says so while they wait: once for all of them, and again as time passes
     pattern = (
         r"Waiting for Salesloft's limit of 600 points a minute; "
         r"resuming in (\d) s \((\d) workers?\)\."
@@ -73,14 +73,14 @@ def test_the_log_says_what_all_workers_wait_for_and_until_when(box, monkeypatch)
     seconds = [int(line[1]) for line in announced]
     assert seconds == sorted(seconds, reverse=True)
     assert max(int(line[2]) for line in announced) > 1
-    # And the wait is counted before it is over
+    # And progress lines count the wait before it is over
     first = output.logs.index(announced[0][0])
     counts = [line for line in output.logs[first : first + 3] if "requests" in line]
     assert any("waits" in line for line in counts)
     assert "0 waits" not in counts[0]
 
 
-def test_a_wait_for_the_providers_own_trouble_is_announced_as_such(box):
+def test_a_wait_because_of_a_server_error_is_announced_as_such(box):
     account = ACCOUNTS["salesloft"].with_rows(box, 60)
     box.fault("/meetings", 2, kind="status", status=503, headers={"Retry-After": "3"})
     output = read(account.config())
@@ -94,15 +94,15 @@ def test_the_wait_for_the_connectors_own_budget_is_announced(box, monkeypatch):
     found["api_budget"]["policies"][0]["rates"] = rates
     monkeypatch.setattr(source, "manifest_of", lambda _: found)
     account = ACCOUNTS["salesloft"].with_rows(box, 600)
-    # When more are needed
+    # When a sync needs more
     output = read(account.config())
-    # Then the log says what is waited for
+    # Then the log says what the sync waits for
     assert output.exit_code == 0
     assert lines(output.logs, r"Waiting for Salesloft's limit .* resuming in [1-3] s .*")
     (summary,) = lines(output.logs, rf"Stream salesloft_meetings: done .* {COUNTS}, \d+ waits .*")
 
 
-def test_a_stream_that_fails_is_not_said_to_be_done(box):
+def test_the_log_does_not_call_a_failed_stream_done(box):
     # Given
     account = ACCOUNTS["salesloft"].with_rows(box, 600)
     box.fault("/meetings", 4, 10**6, kind="status", status=403)

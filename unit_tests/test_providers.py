@@ -1,4 +1,4 @@
-"""Every list of providers that is written by hand has all of them, and nothing else.
+"""Every handwritten list of providers has all of them, and nothing else.
 
 A provider is a folder of `source_meetings/providers` with a manifest. Tests, benchmarks and the
 demo take theirs from `sandbox/accounts`, which is one of the lists here.
@@ -16,7 +16,7 @@ from source_meetings.manifest import manifest_of, providers
 ROOT = Path(__file__).parent.parent
 TITLES = {name: str(manifest_of(name)["definitions"]["name"]) for name in providers()}
 
-# Files of which each provider has at least one, and where in the path its name is.
+# Files that each provider must have, and the position of its name in the path.
 FILES = {
     "sandbox/accounts/*.py": r"/([a-z]+)\.py",
     "schemas/*.json": r"/([a-z]+)_\w+\.json",
@@ -31,8 +31,8 @@ FILES = {
 TABLE = r".*\n\|[-:| ]+\n((?:\|.*\n)+)"
 DEEPER = r"\n((?:    .*\n|\n)+)"
 WHOLE = r"((?:.*\n)+)"
-# A file, what in it is a list, and expressions for the list and for an entry. Entries are names,
-# titles, or streams, which begin with a name.
+# A file, a description of a list in it, and expressions for the list and for an entry. Entries are
+# names, titles, or streams, which start with a name.
 LISTS = [
     ("README.md", "what each API shows", r"^\| provider \| edits" + TABLE, r"^\| (\w+) \|"),
     ("docs/meetings.md", "Prerequisites", r"^\| provider \| what you" + TABLE, r"^\| (\w+) \|"),
@@ -68,7 +68,7 @@ PROSE = ["README.md", "docs/meetings.md", "dbt/README.md", "setup.py"]
 
 
 def lists() -> Iterator[tuple[str, set[str]]]:
-    """Where each list is, and the names in it."""
+    """Return the place of each list, and the names in it."""
     yield (
         "sandbox/*.py: the sides",
         {account.side_type.__module__.removeprefix("sandbox.") for account in ACCOUNTS.values()},
@@ -83,7 +83,7 @@ def lists() -> Iterator[tuple[str, set[str]]]:
 
 
 def faults(titles: Mapping[str, str]) -> list[str]:
-    """What is wrong with the lists if these are the providers: the file, and which it lacks."""
+    """Return the lists that are wrong if these are the providers: the file and the difference."""
     found = []
     for where, names in lists():
         found += [f"{where} lacks {name}" for name in sorted(titles.keys() - names)]
@@ -97,30 +97,30 @@ def faults(titles: Mapping[str, str]) -> list[str]:
 def test_every_list_has_every_provider() -> None:
     # Given the providers by their manifests
     # When the lists are compared with them
-    # Then none lacks one or has one that there is not
+    # Then no list lacks a provider or has an unknown one
     assert faults(TITLES) == []
 
 
 def test_every_list_is_read() -> None:
-    # Given a provider that no list has
+    # Given a provider that is in no list
     places = [where for where, _ in lists()]
     # When the lists are compared with the providers
     found = faults({**TITLES, "calendly": "Calendly"})
-    # Then each lacks it
+    # Then it is missing from each
     assert found == [f"{where} lacks calendly" for where in places] + [
         f"{file} does not name Calendly" for file in PROSE
     ]
 
 
-def test_what_is_no_provider_is_noticed() -> None:
-    # Given lists that have a provider that there is no more
+def test_an_unknown_provider_in_a_list_is_noticed() -> None:
+    # Given lists with a provider that no longer exists
     places = [where for where, _ in lists()]
     titles = {name: title for name, title in TITLES.items() if name != "salesloft"}
-    # When they are compared with the providers, Then each has it
+    # When they are compared with the providers, then it is found in each
     assert faults(titles) == [f"{where} has salesloft" for where in places]
 
 
-def test_an_account_is_that_of_the_provider() -> None:
+def test_an_account_has_the_title_of_its_provider() -> None:
     # Given the accounts, whose titles people see in the demo
-    # When they are compared with the manifests, Then the titles are the same
+    # When they are compared with the manifests, then the titles are the same
     assert {name: account.title for name, account in ACCOUNTS.items()} == TITLES

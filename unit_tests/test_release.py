@@ -1,4 +1,4 @@
-"""What is said in several places is said the same: versions, hosts, streams, settings, messages."""
+"""Facts that are stated in several places agree: versions, hosts, streams, settings, messages."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def found(pattern: str, path: str) -> str:
     return match[1]
 
 
-def test_one_version_is_named_everywhere():
-    # Given where a version is named, the newest one where there are several
+def test_the_version_is_the_same_everywhere():
+    # Given each place with a version; where there are several, the newest one
     versions = {
         "metadata.yaml": METADATA["dockerImageTag"],
         "Dockerfile": found(r"^LABEL io\.airbyte\.version=(\S+)", "Dockerfile"),
@@ -42,11 +42,11 @@ def test_one_version_is_named_everywhere():
         "dbt/CHANGELOG.md": found(r"^## \[(\d\S*)\]", "dbt/CHANGELOG.md"),
         "dbt/README.md": found(r"^    revision: v(\S+)", "dbt/README.md"),
     }
-    # Then it is the package's, from which setup.py takes it
+    # Then it is that of the package, which setup.py uses
     assert versions == dict.fromkeys(versions, __version__)
 
 
-def test_one_release_date_is_named_everywhere():
+def test_the_release_date_is_the_same_everywhere():
     dates = {
         "CHANGELOG.md": found(r"^## \[\d\S*\] - (\S+)", "CHANGELOG.md"),
         "docs/meetings.md": found(r"^\| \d+\.\d+\.\d+ \| (\S+)", "docs/meetings.md"),
@@ -55,27 +55,27 @@ def test_one_release_date_is_named_everywhere():
     assert dates == dict.fromkeys(dates, METADATA["releaseDate"])
 
 
-def test_the_specification_links_the_documentation_that_the_metadata_name():
+def test_the_specification_and_the_metadata_link_to_the_same_documentation():
     (message,) = run_command(["spec"]).of("SPEC")
     assert message["spec"]["documentationUrl"] == METADATA["documentationUrl"]
 
 
-def test_one_name_and_one_base_image_are_named_everywhere():
+def test_the_name_and_the_base_image_are_the_same_everywhere():
     assert found(r"^LABEL io\.airbyte\.name=(\S+)", "Dockerfile") == METADATA["dockerRepository"]
     base = METADATA["connectorBuildOptions"]["baseImage"]
     assert found(r"^ARG BASE_IMAGE=(\S+)", "Dockerfile") == base
     assert re.fullmatch(r"\S+:[\w.]+@sha256:[0-9a-f]{64}", base)
 
 
-def test_the_allowed_hosts_are_those_that_the_manifests_ask():
-    # Given every default of a URL in the form, and ExpoPlatform's example
+def test_the_allowed_hosts_are_those_that_the_manifests_use():
+    # Given the default of every URL in the form, and ExpoPlatform's example
     asked = set()
     for option in spec()["connection_specification"]["properties"]["provider"]["oneOf"]:
         for name in ("base_url", "token_url"):
             url = option["properties"].get(name, {})
             for example in [url["default"]] if "default" in url else url.get("examples", []):
                 asked.add(str(urlsplit(example).hostname))
-    # Then each is allowed, nothing else is, and the documentation names it
+    # Then these and no other hosts are allowed, and the documentation names them
     allowed = set(METADATA["allowedHosts"]["hosts"])
     assert {re.sub(r"^[^.]+(?=\.expoplatform\.com$)", "*", host) for host in asked} == allowed
     assert all(f"`{host}`" in DOCUMENTATION for host in allowed if "*" not in host)
@@ -94,8 +94,8 @@ def properties(schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("provider", providers())
-def test_every_setting_that_a_person_fills_in_is_in_the_documentation(provider):
-    # Given the fields of the form, as the person sees them
+def test_every_visible_setting_is_in_the_documentation(provider):
+    # Given the titles of the fields in the form
     form = spec()["connection_specification"]
     option = next(
         one
@@ -108,13 +108,13 @@ def test_every_setting_that_a_person_fills_in_is_in_the_documentation(provider):
         for name, field in [*schema["properties"].items(), *properties(option)]
         if not hidden(field) and name not in ("name", "auth_type", "provider")
     }
-    # Then the page for people names each
+    # Then the documentation for users names each
     missing = {title for title in shown if title.lower() not in DOCUMENTATION.lower()}
     assert missing <= {"Authentication"}
 
 
 @pytest.mark.parametrize("provider", providers())
-def test_every_field_of_the_form_has_its_place_and_says_what_it_is(provider):
+def test_every_field_of_the_form_has_a_position_a_title_and_a_description(provider):
     # Given the fields of a provider
     manifest = MANIFESTS[provider]["spec"]["connection_specification"]
     option = next(
@@ -125,10 +125,10 @@ def test_every_field_of_the_form_has_its_place_and_says_what_it_is(provider):
     orders = [field["order"] for field in option["properties"].values() if not hidden(field)]
     assert orders == list(range(len(orders)))
     for name, field in properties(option):
-        # Then each has a title and, unless it only tells options apart, a description
+        # Then each has a title and, unless it only identifies an option, a description
         assert field.get("title"), name
         assert field.get("description") or "const" in field, name
-        # And a form that is asked for is told in words
+        # And a field with a pattern describes the pattern
         assert ("pattern" in field) == ("pattern_descriptor" in field), name
 
 
@@ -137,8 +137,8 @@ def test_the_streams_that_are_suggested_exist():
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_key_and_cursor_of_a_stream_are_told_as_they_are(stream):
-    # Given the row of the table of streams, which is the first one with the stream
+def test_the_documentation_has_the_key_and_cursor_of_each_stream(stream):
+    # Given the row of the table of streams, the first one that names the stream
     key = ", ".join(f"`{name}`" for name in key_of(stream))
     cursor = f"`{cursor_of(stream)}`" if cursor_of(stream) else "–"
     row = next(
@@ -146,7 +146,7 @@ def test_key_and_cursor_of_a_stream_are_told_as_they_are(stream):
         for line in (ROOT / "docs" / "meetings.md").read_text().splitlines()
         if line.startswith(f"| `{stream}` |")
     )
-    # Then the documentation tells the stream's own key and cursor
+    # Then it has the key and cursor of the stream
     assert [cell.strip() for cell in row.split("|")[2:4]] == [key, cursor]
 
 
@@ -169,7 +169,7 @@ MESSAGE_NAMES = {"message", "words", "problem", "cure", "_FORMS"}
 
 
 def fragments(node: ast.AST) -> Iterator[str]:
-    """The words of a message between its values."""
+    """Return the fixed parts of a message, between its values."""
     for part in ast.walk(node):
         if isinstance(part, ast.Constant) and isinstance(part.value, str):
             yield from re.split(r"%[sd]|\.\d*f\b", part.value)
@@ -214,15 +214,15 @@ def words_of(text: str) -> str:
 
 
 def test_the_documentation_has_every_message_and_no_other():
-    # Given the words of every message that a person can be shown, without the values in them
+    # Given every message that a user can see, without its values
     shown = {(where, words_of(text)) for where, text in messages_of_code()}
     shown |= {(where, words_of(text)) for where, text in messages_of_manifests()}
     sentences = {(where, text) for where, text in shown if len(text) > 24 and " " in text}
     assert len(sentences) > 60
-    # Then the documentation has them, with their meaning and cure
+    # Then the documentation has it, with its meaning and what to do
     told = MESSAGES.replace("`", "")
     assert sorted((where, text) for where, text in sentences if text not in told) == []
-    # And what it has is still shown
+    # And the documentation has no message that the code no longer has
     quoted = {
         words_of(part) for text in re.findall("`([^`]+)`", MESSAGES) for part in text.split("…")
     }
@@ -232,7 +232,7 @@ def test_the_documentation_has_every_message_and_no_other():
     assert lost == ""
 
 
-def test_the_icon_is_a_square_drawing_of_our_own():
+def test_the_icon_is_a_square_drawing():
     icon = ElementTree.parse(ROOT / METADATA["icon"]).getroot()
     left, top, width, height = map(float, icon.attrib["viewBox"].split())
     assert (left, top) == (0, 0) and width == height
@@ -247,13 +247,13 @@ def test_the_icon_is_a_square_drawing_of_our_own():
         for one in (ROOT / folder).glob("*.md")
     ),
 )
-def test_links_within_the_repository_lead_somewhere(page):
-    # Given the links of a page that are no web addresses
+def test_links_within_the_repository_are_valid(page):
+    # Given the links on a page that are not web addresses
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
         path, _, anchor = target.partition("#")
         linked = (ROOT / page).parent / path if path else ROOT / page
-        # Then the file is there, and has the heading
+        # Then the file exists and has the heading
         assert linked.exists(), target
         headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE) if anchor else []
         anchors = {

@@ -1,11 +1,10 @@
-"""The commands, as a platform calls them."""
+"""The commands, called as a platform calls them."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -51,7 +50,7 @@ def test_discover_describes_the_stream_without_a_request(box):
     assert box.requests == []
 
 
-def test_every_field_of_a_meeting_is_described_and_fits(box):
+def test_every_field_of_a_meeting_is_in_the_schema_and_fits_it(box):
     import jsonschema
 
     # Given
@@ -99,7 +98,7 @@ def test_the_connector_runs_as_a_process_and_prints_protocol_only(box, command):
     assert "ak_sandbox" not in done.stdout + done.stderr
 
 
-def test_a_failed_read_leaves_with_status_1(box):
+def test_a_failed_read_exits_with_status_1(box):
     # Given a catalog with a stream that does not exist
     arguments = ["--config", write_json(config(box)), "--catalog", write_json(catalog("nothing"))]
     # When
@@ -116,8 +115,8 @@ def test_a_failed_read_leaves_with_status_1(box):
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "7"])
-def test_a_configuration_file_that_is_none_is_a_config_error(tmp_path, text):
-    # Given no file, or one that holds no configuration
+def test_a_missing_or_malformed_configuration_file_is_a_config_error(tmp_path, text):
+    # Given no file, or one that does not hold a JSON object
     path = tmp_path / "config.json"
     if text is not None:
         path.write_text(text)
@@ -149,7 +148,7 @@ def test_without_a_command_the_usage_is_printed(command):
 
 
 def errors_of(box: Sandbox, case: str) -> Output:
-    """A command that fails in one of the places where a command can fail."""
+    """Run a command that fails at this place."""
     if case == "configuration":
         return run_command(["discover", "--config", write_json({})])
     if case == "catalog":
@@ -172,7 +171,7 @@ def test_an_error_that_the_user_can_fix_has_no_stack_trace(box, case):
 
 
 def test_an_error_of_the_connector_keeps_its_stack_trace(box, monkeypatch):
-    # Given a fault in the connector itself
+    # Given a bug in the connector itself
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
@@ -180,7 +179,7 @@ def test_an_error_of_the_connector_keeps_its_stack_trace(box, monkeypatch):
     monkeypatch.setattr("source_meetings.sync.chain.Sync.read", broken)
     # When a stream is read
     output = read(config(box))
-    # Then the error says where it is
+    # Then the error has the place in the code
     (error,) = output.errors
     assert error["failure_type"] == "system_error"
     assert "ZeroDivisionError" in error["stack_trace"]
@@ -199,8 +198,8 @@ def test_an_error_of_the_connector_keeps_its_stack_trace(box, monkeypatch):
         ("/me", 429, "limit of 600 points"),
     ],
 )
-def test_check_tells_what_is_wrong(box, path, status, words):
-    # Given a provider that refuses
+def test_check_says_what_is_wrong(box, path, status, words):
+    # Given a provider that refuses every request
     headers = {"Retry-After": "0"}
     box.fault(path, times=9, kind="status", status=status, headers=headers)
     # When
@@ -212,28 +211,27 @@ def test_check_tells_what_is_wrong(box, path, status, words):
     assert len(box.requests) <= 3
 
 
-def test_check_says_that_a_host_cannot_be_reached(box):
-    # Given an address where nobody listens
+def test_check_says_that_a_host_cannot_be_reached_after_two_tries(box):
+    # Given an address where nothing listens
     unreachable = config(box)
     unreachable["provider"]["base_url"] = "http://127.0.0.1:9/v2"
-    started = time.monotonic()
     # When
     output = run_command(["check", "--config", write_json(unreachable)])
     # Then
     answer = output.of("CONNECTION_STATUS")[0]["connectionStatus"]
     assert answer["status"] == "FAILED"
     assert "127.0.0.1:9 could not be reached" in answer["message"]
-    assert time.monotonic() - started < 20
+    assert "Tried 2 times" in answer["message"]
 
 
-def test_check_answers_within_twenty_seconds_although_the_provider_does_not(box):
-    # Given a provider that does not answer for a minute
+def test_check_does_not_wait_for_a_provider_that_does_not_answer(box):
+    # Given a provider that takes a minute for each answer
     box.fault("/me", times=9, kind="stall", seconds=60)
-    started = time.monotonic()
     # When
     output = run_command(["check", "--config", write_json(config(box))])
-    # Then
+    # Then the check fails after two time-outs, and no answer has come by then
     answer = output.of("CONNECTION_STATUS")[0]["connectionStatus"]
     assert answer["status"] == "FAILED"
     assert "did not answer" in answer["message"]
-    assert time.monotonic() - started < 20
+    assert "Tried 2 times" in answer["message"]
+    assert len(box.requests) == 2

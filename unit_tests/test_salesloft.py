@@ -1,4 +1,4 @@
-"""Salesloft, against the sandbox over HTTP: what is asked for, and that the table ends up right."""
+"""Salesloft, against the sandbox over HTTP: the requests that are sent, and the table."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def asked(box: Sandbox) -> list[dict[str, str]]:
 
 
 def synced(box: Sandbox, table: Table, state: list[Json] | None = None, **common: Any) -> Output:
-    """One finished sync, loaded into the table."""
+    """Run a sync, which must succeed, and load it into the table."""
     output = read(config(box, **common), state)
     assert output.exit_code == 0, output.errors
     assert output.statuses == {STREAM: "COMPLETE"}
@@ -68,11 +68,11 @@ def first_sync(box: Sandbox, **common: Any) -> tuple[Table, Output]:
 
 
 def assert_equal_to_truth(box: Sandbox, table: Table, lingering: set[int] = frozenset()) -> None:
-    """`lingering`: ids of hard-deleted meetings, which Salesloft shows to nobody."""
+    """`lingering`: ids of hard-deleted meetings, whose deletion Salesloft does not reveal."""
     truth = {id: without_nulls(row) for id, row in box.salesloft.truth().items()}
     rows = {id: row for id, row in table.rows.items() if int(id) not in lingering}
     assert set(truth) - set(rows) == set(), "missing rows"
-    assert set(rows) - set(truth) == set(), "rows too many"
+    assert set(rows) - set(truth) == set(), "extra rows"
     assert {id for id in truth if truth[id] != rows[id]} == set(), "stale rows"
 
 
@@ -99,24 +99,24 @@ def state_with(**values: Any) -> list[Json]:
 # -- first sync -----------------------------------------------------------------------------------
 
 
-def test_a_first_sync_asks_for_the_newest_change_the_oldest_meeting_and_then_windows(box):
+def test_a_first_sync_requests_the_newest_change_the_oldest_meeting_and_then_windows(box):
     # Given 300 meetings
     box.salesloft.generate(count=300, seed=1)
     # When they are read for the first time
     table, _ = first_sync(box)
-    # Then this is asked for, and the table is right
+    # Then these requests are sent, and the table is correct
     requests = asked(box)
-    # Two requests find out where to stop and where to begin
+    # Two requests find the end and the start of the range
     assert requests[:2] == [NEWEST_FIRST, OLDEST]
-    # The rest are windows of created_at
+    # The others are windows of created_at
     windows = sorted(requests[2:], key=lambda params: params["created_at[gte]"])
     for params in windows:
         bounds = {"created_at[gte]": params["created_at[gte]"]}
         if "created_at[lt]" in params:
             bounds["created_at[lt]"] = params["created_at[lt]"]
         assert params == WINDOW | bounds
-    # They are half-open, adjacent, from the oldest meeting on, and the last one has no end
-    assert len(windows) == 3  # as many as there are pages
+    # They are half-open, adjacent, start at the oldest meeting, and the last one has no end
+    assert len(windows) == 3  # as many as pages
     assert windows[0]["created_at[gte]"] == min(
         row["created_at"] for row in box.salesloft.meetings.values()
     )
@@ -126,8 +126,8 @@ def test_a_first_sync_asks_for_the_newest_change_the_oldest_meeting_and_then_win
     assert_equal_to_truth(box, table)
 
 
-def test_a_page_of_a_window_begins_at_the_last_row_of_the_page_before(box):
-    # Given 250 meetings created within the hour: one window, three pages
+def test_a_page_of_a_window_starts_at_the_last_row_of_the_previous_page(box):
+    # Given 250 meetings created within an hour, so one window of three pages
     for minute in range(250):
         box.salesloft.insert(
             created_at=f"2026-05-31T23:{10 + minute // 6:02}:{minute % 6:02}.000000Z"
@@ -142,7 +142,7 @@ def test_a_page_of_a_window_begins_at_the_last_row_of_the_page_before(box):
     assert_equal_to_truth(box, table)
 
 
-def test_check_asks_who_we_are_and_for_one_meeting(box):
+def test_check_requests_the_user_and_one_meeting(box):
     # Given
     box.salesloft.generate(count=3)
     # When the connection is checked
@@ -156,14 +156,14 @@ def test_check_asks_who_we_are_and_for_one_meeting(box):
     ]
 
 
-def test_a_full_refresh_reads_everything_although_there_is_a_complete_state(box):
+def test_a_full_refresh_reads_everything_despite_a_complete_state(box):
     box.salesloft.generate(count=250, seed=4)
     _, output = first_sync(box)
     again = read(config(box), output.last_states(), mode="full_refresh")
     assert {row["id"] for row in again.records()} == set(box.salesloft.meetings)
 
 
-def test_no_meetings_at_all_are_no_error_and_the_first_ones_are_seen_later(box):
+def test_an_account_without_meetings_is_not_an_error_and_later_ones_are_found(box):
     table, output = first_sync(box)
     assert output.records() == []
     box.salesloft.insert(title="the first")
@@ -171,7 +171,7 @@ def test_no_meetings_at_all_are_no_error_and_the_first_ones_are_seen_later(box):
     assert_equal_to_truth(box, table)
 
 
-def test_a_first_sync_of_a_large_account_pays_no_surcharge(box):
+def test_a_first_sync_of_a_large_account_reads_no_page_with_a_surcharge(box):
     box.salesloft.generate(count=12_000, seed=5)
     table, output = first_sync(box)
     slices = len(output.states[0]["stream"]["stream_state"]["scan"]["pending"])
@@ -181,8 +181,8 @@ def test_a_first_sync_of_a_large_account_pays_no_surcharge(box):
 
 @pytest.mark.parametrize("unstable", [False, True])
 @pytest.mark.parametrize("count", [2, 99, 100, 101, 150, 350])
-def test_equal_creation_times_lose_nothing_be_they_longer_than_a_page(box, count, unstable):
-    # Given meetings of one creation time between others, in a stable order or not
+def test_no_meeting_is_lost_if_more_than_a_page_have_equal_creation_times(box, count, unstable):
+    # Given meetings with the same creation time between others, in a stable order or not
     box.salesloft.generate(count=195, seed=11)
     tied(box, count, "created_at", "2025-03-01T12:00:00.000000Z")
     box.salesloft.generate(count=95, seed=12)
@@ -195,7 +195,7 @@ def test_equal_creation_times_lose_nothing_be_they_longer_than_a_page(box, count
 
 @pytest.mark.parametrize("seed", range(1, 31))
 @pytest.mark.parametrize("paging", [True, False])
-def test_a_page_full_of_equal_creation_times_in_changing_order_is_read_whole(box, seed, paging):
+def test_equal_creation_times_in_changing_order_that_exceed_a_page_are_all_read(box, seed, paging):
     # Given 130 meetings with one creation time, which every request lists in another order
     side = box.salesloft
     tied(box, 130, "created_at", "2025-03-01T12:00:00.000000Z")
@@ -207,16 +207,18 @@ def test_a_page_full_of_equal_creation_times_in_changing_order_is_read_whole(box
     assert_equal_to_truth(box, table)
 
 
-def test_where_cancelled_meetings_are_hidden_by_default_they_are_asked_for_apart(box):
+def test_cancelled_meetings_that_are_hidden_by_default_are_requested_separately(box):
+    # Given an account that lists active meetings only, unless show_deleted says otherwise
     side = box.salesloft
     side.show_deleted_default = "active"
     side.generate(count=600, seed=15)
     table, output = first_sync(box)
+    # Then the first answer reveals it, and all others are requested for each value of show_deleted
     passes = [params.get("show_deleted") for params in asked(box)]
     assert passes[:3] == [None, "false", "true"]
     assert set(passes[3:]) == {"false", "true"}
     assert_equal_to_truth(box, table)
-    # And so by later syncs: a meeting that is cancelled between the two passes is in the second
+    # And later syncs do the same: a meeting that is cancelled between the passes is in the second
     active = [id for id, row in side.meetings.items() if row["canceled_at"] is None]
     side.edit(active[0], title="changed")
     side.cancel(active[1])
@@ -239,15 +241,15 @@ def test_answers_without_paging_are_read_to_the_end(box):
     # When they are read for the first time, then nothing is missing
     table, output = first_sync(box)
     assert_equal_to_truth(box, table)
-    # And neither is when some of them change
+    # And when some of them change, nothing is missing either
     box.clock.advance(days=1)
     edit_all(box, list(side.meetings)[:150], title="changed")
     synced(box, table, output.last_states())
     assert_equal_to_truth(box, table)
 
 
-def test_ids_of_two_types_become_text(box):
-    # Given ids that are numbers in one row and texts in the other
+def test_ids_of_different_types_become_strings(box):
+    # Given ids that are numbers in one row and strings in the other
     side = box.salesloft
     side.insert(account_id=7, task_id="8", meeting_type_id=9)
     side.insert(account_id="7", task_id=8, meeting_type_id=None)
@@ -260,18 +262,18 @@ def test_ids_of_two_types_become_text(box):
     assert "meeting_type_id" not in second
 
 
-def test_a_start_date_leaves_out_what_was_last_changed_before_it(box):
+def test_meetings_last_changed_before_the_start_date_are_left_out(box):
     # Given
     side = box.salesloft
     side.generate(count=800, seed=18)
     start = "2026-03-01T00:00:00Z"
     # When
     table, output = first_sync(box, start_date=start)
-    # Then only what was changed since then is there
+    # Then only meetings that changed since then are in the table
     recent = {str(id) for id, row in side.meetings.items() if row["updated_at"] >= start}
     assert 0 < len(recent) < 800
     assert set(table.rows) == recent
-    # What is old and is changed later arrives
+    # And an old meeting that changes later arrives
     old = next(id for id in side.meetings if str(id) not in recent)
     side.edit(old, title="now")
     synced(box, table, output.last_states(), start_date=start)
@@ -281,7 +283,7 @@ def test_a_start_date_leaves_out_what_was_last_changed_before_it(box):
 # -- incremental sync -----------------------------------------------------------------------------
 
 
-def test_a_quiet_incremental_sync_makes_one_request_and_emits_next_to_nothing(box):
+def test_an_incremental_sync_without_changes_sends_one_request_and_emits_almost_nothing(box):
     # Given
     box.salesloft.generate(count=1000, seed=2)
     table, output = first_sync(box)
@@ -289,7 +291,7 @@ def test_a_quiet_incremental_sync_makes_one_request_and_emits_next_to_nothing(bo
     box.clock.advance(hours=1)
     box.forget_requests()
     again = synced(box, table, output.last_states())
-    # Then one request finds that out, and the state is settled
+    # Then one request shows that, and the state is settled
     assert asked(box) == [NEWEST_FIRST]
     assert len(again.records()) <= 3
     assert again.state_of(STREAM) == output.state_of(STREAM) | {"settled": True}
@@ -303,27 +305,27 @@ def test_a_thousand_changes_of_one_moment_are_read_again_at_most_once(box):
     edit_all(box, list(box.salesloft.meetings)[:1000], title="moved")
     output = synced(box, table, output.last_states())
 
-    # When the next syncs find nothing new: the first one, still, for changes may show up late
+    # When the next sync finds nothing new, then it still reads them, because others may appear late
     box.clock.advance(minutes=5)
     output = synced(box, table, output.last_states())
     assert len(output.records()) >= 1000
     box.clock.advance(minutes=5, seconds=1)
     output = synced(box, table, output.last_states())
 
-    # Then, once the look-back has passed, no more than the newest one is read
+    # And once the look-back has passed, only the newest one is read
     box.forget_requests()
     quiet = synced(box, table, output.last_states())
     assert asked(box) == [NEWEST_FIRST]
     assert len(quiet.records()) == 1
     assert_equal_to_truth(box, table)
 
-    # And a change is seen as ever
+    # And a later change is found
     edit_all(box, list(box.salesloft.meetings)[-3:], title="later")
     synced(box, table, quiet.last_states())
     assert_equal_to_truth(box, table)
 
 
-def test_an_incremental_sync_reads_the_changes_and_at_most_one_page_more(box):
+def test_an_incremental_sync_reads_the_changes_and_at_most_one_more_page(box):
     # Given 250 edits among 1,000 meetings
     box.salesloft.generate(count=1000, seed=3)
     table, output = first_sync(box)
@@ -340,8 +342,8 @@ def test_an_incremental_sync_reads_the_changes_and_at_most_one_page_more(box):
 
 @pytest.mark.parametrize("unstable", [False, True])
 @pytest.mark.parametrize("newer", [0, 60, 99])
-def test_equal_change_times_over_a_page_edge_lose_nothing_in_a_walk(box, newer, unstable):
-    # Given 250 edits of one moment, and newer ones
+def test_a_walk_loses_no_row_if_equal_change_times_span_two_pages(box, newer, unstable):
+    # Given 250 edits at the same time, and newer ones
     side = box.salesloft
     side.generate(count=600, seed=13)
     table, output = first_sync(box)
@@ -365,54 +367,54 @@ def test_cancelled_meetings_are_rows_and_a_cancel_arrives_with_the_next_sync(box
     id = next(id for id, row in side.meetings.items() if row["canceled_at"] is None)
     side.cancel(id)
     synced(box, table, output.last_states())
-    # Then its row says so
+    # Then its row has the cancellation
     assert table.rows[str(id)]["canceled_at"] == side.meetings[id]["canceled_at"]
     assert_equal_to_truth(box, table)
 
 
-def test_a_hidden_default_that_is_not_known_yet_is_found_out_by_later_syncs(box):
-    # Given an account where nothing was ever cancelled
+def test_later_syncs_notice_that_cancelled_meetings_are_hidden_by_default(box):
+    # Given an account without cancelled meetings, so the default cannot be seen
     side = box.salesloft
     ids = [side.insert() for _ in range(5)]
     table, output = first_sync(box)
     plain = {name: NEWEST_FIRST[name] for name in ("page", "per_page", "sort_by", "sort_direction")}
     assert asked(box)[1] == plain | {"show_deleted": "true"}
-    # When the first meeting is cancelled, and hidden unless asked for
+    # When the first meeting is cancelled, which hides it by default
     side.show_deleted_default = "active"
     side.cancel(ids[0])
     synced(box, table, output.last_states())
-    # Then it arrives all the same
+    # Then the cancellation arrives nevertheless
     assert_equal_to_truth(box, table)
 
 
-def test_thousands_of_changes_are_read_by_creation_time_where_that_is_cheaper(box):
-    # Given a state that is older than all of 10,500 changes
+def test_thousands_of_changes_are_read_by_creation_time_if_that_is_cheaper(box):
+    # Given a state that is older than 10,500 changes
     side = box.salesloft
     side.generate(count=10_500, seed=19)
     table = Table(STREAM)
     output = synced(box, table, state_with(updated_at="2020-01-01T00:00:00Z", cancelled="listed"))
-    # Then 20 pages of the walk are read, one look is taken ahead at page 100, then windows
+    # Then the walk reads 20 pages, looks ahead at page 100, and gives way to windows
     pages = [params["page"] for params in asked(box)]
     assert pages[:21] == [*map(str, range(1, 21)), "100"]
     assert set(pages[21:]) == {"1"}
     assert "created_at[gte]" in asked(box)[-1]
     assert box.points <= 21 + 2 + 1.05 * 105 + 8
     assert_equal_to_truth(box, table)
-    # And the state is a complete one again
+    # And the final state is complete again
     side.edit(5, title="after")
     synced(box, table, output.last_states())
     assert_equal_to_truth(box, table)
 
 
 def test_a_row_from_the_future_does_not_become_the_watermark(box):
-    # Given a meeting that was changed years ahead of the clock
+    # Given a meeting whose stamp is years ahead of the clock
     side = box.salesloft
     side.generate(count=300, seed=21)
     side.edit(7, updated_at="2031-01-01T00:00:00.000000Z")
-    # When it is read, then the state is of today
+    # When it is read, then the watermark is today
     table, output = first_sync(box)
     assert output.state_of(STREAM)["updated_at"] < "2026-06-02"
-    # And a later change is seen
+    # And a later change is found
     side.edit(8, title="later")
     synced(box, table, output.last_states())
     assert_equal_to_truth(box, table)
@@ -424,10 +426,10 @@ def test_a_change_that_becomes_visible_late_is_read(box):
     side.generate(count=300, seed=22)
     side.edit(1, title="newest")
     table, output = first_sync(box)
-    # When one from before it shows up
+    # When an earlier change appears late
     box.clock.advance(minutes=9)
     side.edit(2, title="late", updated_at="2026-05-31T23:51:00.000000Z")
-    # Then the next sync has it
+    # Then the next sync reads it
     synced(box, table, output.last_states())
     assert_equal_to_truth(box, table)
 
@@ -435,7 +437,7 @@ def test_a_change_that_becomes_visible_late_is_read(box):
 # -- changes during a sync ------------------------------------------------------------------------
 
 
-def test_edits_inserts_and_cancels_during_a_first_sync_are_there_after_the_next(box):
+def test_changes_during_a_first_sync_are_in_the_table_after_the_next_one(box):
     # Given writes before each request of a first sync
     side = box.salesloft
     side.generate(count=1000, seed=6)
@@ -449,14 +451,14 @@ def test_edits_inserts_and_cancels_during_a_first_sync_are_there_after_the_next(
 
     for nth in range(1, 16):
         box.before(LIST, nth, change)
-    # When it and the next one run
+    # When it and the next one have run
     table, output = first_sync(box)
     synced(box, table, output.last_states())
     # Then
     assert_equal_to_truth(box, table)
 
 
-def test_edits_and_inserts_between_two_pages_of_a_walk_are_there_after_the_next_sync(box):
+def test_changes_between_two_pages_of_a_walk_are_in_the_table_after_the_next_sync(box):
     # Given writes before each page of a walk
     side = box.salesloft
     side.generate(count=1000, seed=7)
@@ -473,7 +475,7 @@ def test_edits_and_inserts_between_two_pages_of_a_walk_are_there_after_the_next_
             side.cancel(chance.choice(ids))
 
         box.before(WALKS, nth, change)
-    # When the sync and the next one run
+    # When the sync and the next one have run
     output = synced(box, table, output.last_states())
     synced(box, table, output.last_states())
     # Then
@@ -482,9 +484,7 @@ def test_edits_and_inserts_between_two_pages_of_a_walk_are_there_after_the_next_
 
 @pytest.mark.parametrize("deletions", [1, 30, 120])
 @pytest.mark.parametrize("before_page", [2, 3, 4])
-def test_hard_deletes_between_two_pages_of_a_walk_take_no_other_row_with_them(
-    box, deletions, before_page
-):
+def test_hard_deletions_between_two_pages_of_a_walk_hide_no_other_row(box, deletions, before_page):
     # Given 400 edits
     side = box.salesloft
     side.generate(count=1000, seed=8)
@@ -499,8 +499,8 @@ def test_hard_deletes_between_two_pages_of_a_walk_take_no_other_row_with_them(
     assert_equal_to_truth(box, table, lingering=gone)
 
 
-def test_hard_deletes_are_noticed_although_a_page_in_between_came_without_paging(box):
-    # Given 400 edits, and a second page without totals
+def test_hard_deletions_are_noticed_even_if_one_page_has_no_totals(box):
+    # Given 400 edits on four pages, the second of which has no totals
     side = box.salesloft
     side.generate(count=1000, seed=9)
     table, output = first_sync(box)
@@ -515,8 +515,8 @@ def test_hard_deletes_are_noticed_although_a_page_in_between_came_without_paging
     assert_equal_to_truth(box, table, lingering=gone)
 
 
-def test_hard_deletes_between_two_pages_of_a_window_take_no_other_row_with_them(box):
-    # Given 600 deletions, 25 before each request from the third on
+def test_hard_deletions_between_two_pages_of_a_window_hide_no_other_row(box):
+    # Given 25 deletions before each request from the third on
     side = box.salesloft
     side.generate(count=3000, seed=10)
     gone = set(random.Random(10).sample(list(side.meetings), 600))
@@ -526,7 +526,7 @@ def test_hard_deletes_between_two_pages_of_a_window_take_no_other_row_with_them(
     # When
     table, _ = first_sync(box)
     # Then no other meeting is missed
-    assert next(batches, None) is None  # all were deleted while we read
+    assert next(batches, None) is None  # all were deleted during the sync
     assert_equal_to_truth(box, table, lingering=gone)
 
 
@@ -543,9 +543,7 @@ def test_hard_deletes_between_two_pages_of_a_window_take_no_other_row_with_them(
     ],
     ids=["insert", "100 inserts", "350 inserts", "edit", "100 edits", "insert and edit"],
 )
-def test_a_change_in_the_middle_of_a_walk_is_not_taken_for_an_unstable_order(
-    box, change, requests, seed
-):
+def test_a_change_during_a_walk_is_not_mistaken_for_an_unstable_order(box, change, requests, seed):
     # Given 250 edits among 3,000 meetings
     side = box.salesloft
     side.generate(count=3000, seed=seed)
@@ -557,8 +555,8 @@ def test_a_change_in_the_middle_of_a_walk_is_not_taken_for_an_unstable_order(
     # When meetings that were not read yet change after the first page
     box.after(WALKS, 1, lambda: change(side, edited))
     output = synced(box, table, output.last_states())
-    # Then the walk goes on, and the top is asked for again only if the totals do not say why rows
-    # came twice
+    # Then the walk continues. It requests the first page again only if the totals do not explain
+    # why rows came twice
     assert {params.get("sort_by") for params in asked(box)} == {"updated_at"}
     assert len(box.requests) <= requests
     synced(box, table, output.last_states())
@@ -580,7 +578,7 @@ def test_a_change_in_the_middle_of_a_walk_is_not_taken_for_an_unstable_order(
         {"scan": None},
     ],
 )
-def test_a_state_that_cannot_be_gone_on_from_reads_everything(box, values):
+def test_with_an_unusable_state_everything_is_read(box, values):
     box.salesloft.generate(count=120, seed=20)
     table = Table(STREAM)
     output = synced(box, table, state_with(**values))
@@ -589,13 +587,13 @@ def test_a_state_that_cannot_be_gone_on_from_reads_everything(box, values):
 
 
 def up_to_each_state(output: Output) -> list[Output]:
-    """What a platform has when a sync is cut off: all up to one of its states."""
+    """Return what a platform can have after an interrupted sync: all messages up to a state."""
     ends = [n for n, message in enumerate(output.messages, 1) if message["type"] == "STATE"]
     return [Output(output.messages[:end]) for end in ends]
 
 
 @pytest.mark.parametrize("default", ["both", "active"])
-def test_a_first_sync_can_be_gone_on_with_from_every_state_it_emitted(box, default):
+def test_a_first_sync_can_be_resumed_from_each_of_its_states(box, default):
     side = box.salesloft
     side.show_deleted_default = default
     side.generate(count=700, seed=23)
@@ -604,20 +602,20 @@ def test_a_first_sync_can_be_gone_on_with_from_every_state_it_emitted(box, defau
     assert len(pieces) > 8
     chance = random.Random(23)
     for piece in pieces if default == "both" else pieces[::4]:
-        # Given what was read until then, and edits since
+        # Given the rows that were read up to that state, and later edits
         table = Table(STREAM)
         table.load(piece)
         edit_all(box, chance.sample(list(side.meetings), 20), title=f"edit {len(piece.messages)}")
         side.cancel(chance.choice(list(side.meetings)))
         side.insert(title="since")
-        # When the sync goes on, the table is whole
+        # When the sync is resumed, then the table is complete
         resumed = synced(box, table, piece.last_states())
         assert_equal_to_truth(box, table)
         assert set(resumed.state_of(STREAM)) >= {"updated_at"}
 
 
 def test_an_interrupted_first_sync_does_not_read_again_what_it_has_read(box):
-    # Given a first sync that was cut off before its last window
+    # Given a first sync that was interrupted before its last window
     box.salesloft.generate(count=1000, seed=24)
     _, output = first_sync(box)
     before_the_last_window = [
@@ -625,11 +623,11 @@ def test_an_interrupted_first_sync_does_not_read_again_what_it_has_read(box):
         for piece in up_to_each_state(output)
         if len(piece.states[-1]["stream"]["stream_state"].get("scan", {}).get("pending", [])) == 1
     ][0]
-    # When it is gone on with
+    # When it is resumed
     box.forget_requests()
     synced(box, Table(STREAM), before_the_last_window.last_states())
     # Then no other window is read
-    assert len(box.requests) <= 4  # two pages of the window, then what has changed since
+    assert len(box.requests) <= 4  # two pages of the window, then the changes since
     assert [params for params in asked(box) if params["sort_by"] == "updated_at"] == [NEWEST_FIRST]
 
 
@@ -686,7 +684,7 @@ def test_a_sync_that_is_killed_again_and_again_loses_nothing(box):
         state = killed.last_states() or state
         edit_all(box, chance.sample(list(side.meetings), 30), title=f"edit {number}")
         side.insert()
-    # Then the next sync makes the table whole
+    # Then the next sync completes the table
     synced(box, table, state)
     assert_equal_to_truth(box, table)
 
@@ -694,8 +692,8 @@ def test_a_sync_that_is_killed_again_and_again_loses_nothing(box):
 # -- refusal --------------------------------------------------------------------------------------
 
 
-def test_a_total_of_equal_creation_times_that_is_never_reached_stops_the_stream(box):
-    # Given 130 meetings with one creation time, of which the list shows 100 although it counts 130
+def test_equal_creation_times_whose_total_is_never_reached_stop_the_stream(box):
+    # Given 130 meetings with one creation time, of which the list has 100 although its total is 130
     side = box.salesloft
     stamp = "2025-03-01T12:00:00.000000Z"
     tied(box, 130, "created_at", stamp)
@@ -709,14 +707,14 @@ def test_a_total_of_equal_creation_times_that_is_never_reached_stops_the_stream(
     )
     # When they are read
     failed = read(config(box))
-    # Then the sync fails and says why, after several rounds
+    # Then the sync fails after several rounds, and the error says why
     assert failed.exit_code == 1
     assert "in an order that keeps changing" in failed.errors[0]["message"]
     assert len([one for one in box.requests if one.param("created_at[lt]")]) >= 5
 
 
 def test_a_server_that_ignores_the_page_number_stops_the_stream(box):
-    # Given a walk whose every page is the first one
+    # Given a server that answers each page of a walk with the first one
     side = box.salesloft
     side.generate(count=1000, seed=8)
     _, output = first_sync(box)
@@ -735,19 +733,19 @@ def test_a_server_that_ignores_the_page_number_stops_the_stream(box):
     assert len(box.requests) < 50
 
 
-def test_another_order_than_asked_for_stops_the_stream_with_an_error_that_names_sorting(box):
-    # Given a server that ignores the order
+def test_a_wrong_order_stops_the_stream_with_an_error_that_names_sorting(box):
+    # Given a server that ignores sort_by
     box.salesloft.generate(count=300, seed=17)
     _, output = first_sync(box)
     box.salesloft.ignore_sort = True
     # When a first or a later sync reads it
     for state in (None, output.last_states()):
         failed = read(config(box), state)
-        # Then the sync fails and says so
+        # Then the sync fails, and the error says so
         assert failed.exit_code == 1
         assert failed.statuses == {STREAM: "INCOMPLETE"}
         assert "sorted by start_time although" in failed.errors[0]["message"]
-        if state:  # and no state that promises more than before
+        if state:  # and no state that is ahead of the previous one
             assert failed.state_of(STREAM) == output.state_of(STREAM)
 
 
@@ -768,14 +766,16 @@ def test_another_order_than_asked_for_stops_the_stream_with_an_error_that_names_
     ],
     ids=str,
 )
-def test_a_spoilt_answer_is_asked_for_again_and_never_taken_for_an_empty_page(box, fault):
-    # Given a window with a spoilt answer
+def test_after_a_broken_answer_the_request_is_sent_again_and_the_page_not_treated_as_empty(
+    box, fault
+):
+    # Given a broken answer to a request for a window
     box.salesloft.generate(count=450, seed=26)
     box.fault(WINDOWS, nth=2, **fault)
-    # When it is read, then no row is missing
+    # When the account is read, then no row is missing
     table, output = first_sync(box)
     assert_equal_to_truth(box, table)
-    # And none is when an answer of a walk is spoilt
+    # And no row is missing after a broken answer in a walk
     box.clock.advance(days=1)
     edit_all(box, list(box.salesloft.meetings)[:150], title="changed")
     box.fault(WALKS, nth=2, **fault)
@@ -783,16 +783,17 @@ def test_a_spoilt_answer_is_asked_for_again_and_never_taken_for_an_empty_page(bo
     assert_equal_to_truth(box, table)
 
 
-def test_a_page_with_fewer_rows_than_it_should_have_is_not_the_last_one(box):
+def test_a_page_that_lacks_rows_is_not_mistaken_for_the_last_one(box):
+    # Given a window of three pages, of which two lack three rows each
     for minute in range(250):
         box.salesloft.insert(
             created_at=f"2026-05-31T23:{10 + minute // 6:02}:{minute % 6:02}.000000Z"
         )
-    for nth in (1, 3):  # the first page of the window, and (after that one again) the last one
+    for nth in (1, 3):  # the first page of the window, and, after it was read again, the last one
         box.fault(WINDOWS, nth=nth, kind="short_page", n=3)
     table, output = first_sync(box)
     assert_equal_to_truth(box, table)
-    # And so in a walk
+    # And the same holds for a walk
     box.clock.advance(days=1)
     edit_all(box, list(box.salesloft.meetings)[:150], title="changed")
     box.fault(WALKS, nth=1, kind="short_page", n=3)
@@ -800,19 +801,19 @@ def test_a_page_with_fewer_rows_than_it_should_have_is_not_the_last_one(box):
     assert_equal_to_truth(box, table)
 
 
-def test_server_errors_without_end_stop_the_stream_with_a_transient_error(box):
-    # Given a server that fails from the third request for a window on
+def test_permanent_server_errors_stop_the_stream_with_a_transient_error(box):
+    # Given a server that fails every request for a window from the third one on
     box.salesloft.generate(count=300, seed=27)
     box.fault(WINDOWS, nth=3, times=999, kind="status", status=500, headers={"Retry-After": "0"})
     # When
     failed = read(config(box))
-    # Then the stream stops with an error that may pass
+    # Then the stream stops with a transient error
     assert failed.exit_code == 1
     assert failed.statuses == {STREAM: "INCOMPLETE"}
     assert failed.errors[0]["failure_type"] == "transient_error"
     assert "Salesloft answered with a server error (status 500)" in failed.errors[0]["message"]
     assert "scan" in failed.state_of(STREAM)
-    # What was read is kept: the rest is read by the next sync
+    # And the next sync reads the rest only
     box.forget_faults()
     table = Table(STREAM)
     table.load(failed)
@@ -829,21 +830,21 @@ def test_server_errors_without_end_stop_the_stream_with_a_transient_error(box):
         (422, "system_error", "refused the request as malformed"),
     ],
 )
-def test_a_refusal_is_not_repeated_and_says_what_to_do(box, status, kind, words):
+def test_a_refused_request_is_not_retried_and_the_error_says_what_to_do(box, status, kind, words):
     # Given
     box.salesloft.generate(count=10)
     box.fault(LIST, times=9, kind="status", status=status)
     # When
     failed = read(config(box))
-    # Then there is one request and one error with the cure
+    # Then there is one request, and one error that says what to do
     assert failed.exit_code == 1
     assert len(box.requests) == 1
     assert failed.errors[0]["failure_type"] == kind
     assert words in failed.errors[0]["message"]
 
 
-def test_a_spent_budget_is_waited_for_until_the_next_full_minute(box):
-    # Given a budget of 6 points a minute, and two seconds left of this one
+def test_with_a_spent_budget_the_sync_waits_until_the_next_full_minute(box):
+    # Given a budget of 6 points a minute, two seconds before the next minute
     side = box.salesloft
     side.generate(count=450, seed=28)
     side.rate_limit = 6
@@ -853,13 +854,13 @@ def test_a_spent_budget_is_waited_for_until_the_next_full_minute(box):
     def next_minute() -> None:
         if box.requests[-1].status == 429:
             refused.append(1)
-            box.clock.advance(minutes=1)  # to second 58 of the next
+            box.clock.advance(minutes=1)  # to second 58 of the next minute
 
     for nth in range(1, 40):
         box.after(LIST, nth, next_minute)
-    # When more is needed than there is
+    # When a sync needs more points
     table, output = first_sync(box)
-    # Then the sync waits for the rest of the minute, and loses nothing
+    # Then it waits for the next minute and loses nothing
     assert refused
     waits = [line for line in output.logs if "Trying again" in line]
     assert waits

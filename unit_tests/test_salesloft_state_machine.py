@@ -1,6 +1,6 @@
-"""Whatever happens to meetings, and whenever a sync runs or is cut off, the table ends up right.
+"""Whatever happens to meetings, and whenever a sync runs or is interrupted, the table is correct.
 
-Hypothesis puts edits, cancels, inserts, hard deletes, passing time and syncs into any order.
+Hypothesis chooses the order of edits, cancellations, insertions, hard deletions, time and syncs.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class SalesloftMachine(RuleBasedStateMachine):
         self.side.unstable_ties = unstable and not omit_paging
         self.side.omit_paging = omit_paging
 
-    # -- what people do -------------------------------------------------------------------------
+    # -- the account ----------------------------------------------------------------------------
 
     def pick(self, seed: int, most: int) -> list[int]:
         ids = list(self.side.meetings)
         return random.Random(seed).sample(ids, min(most, len(ids)))
 
     def change(self, seed: int) -> None:
-        """A few changes of any kind, as they happen while somebody reads."""
+        """Make a few changes of any kind, as they happen during a sync."""
         chance = random.Random(seed)
         for id in self.pick(seed, chance.choice([1, 5, 60])):
             kind = chance.random()
@@ -97,7 +97,7 @@ class SalesloftMachine(RuleBasedStateMachine):
     def time_passes(self, minutes):
         self.box.clock.advance(minutes=minutes)
 
-    # -- what the connector does ----------------------------------------------------------------
+    # -- the connector --------------------------------------------------------------------------
 
     def config(self) -> Json:
         credentials = {"auth_type": "api_key", "api_key": "ak_sandbox"}

@@ -38,7 +38,7 @@ def sandbox(*options: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def guide_of(process: subprocess.Popen[str]) -> str:
-    """What `make sandbox` prints, to the last line."""
+    """Return what `make sandbox` prints."""
     assert process.stdout is not None
     lines: list[str] = []
     while not (lines and lines[-1].startswith("For another provider")):
@@ -48,7 +48,7 @@ def guide_of(process: subprocess.Popen[str]) -> str:
 
 
 def commands_of(guide: str) -> list[str]:
-    """The commands in what is printed: paragraphs that begin with a program's name."""
+    """Return the commands in that text: paragraphs that start with the name of a program."""
     paragraphs = re.split(r"\n\n+", guide)
     return [one for one in paragraphs if re.match(r"\S*source-meetings |jq |curl ", one)]
 
@@ -68,27 +68,27 @@ def needs(program: str) -> None:
 
 
 @pytest.mark.parametrize("provider", ACCOUNTS)
-def test_the_commands_that_are_printed_work_as_they_stand(provider: str, tmp_path: Path) -> None:
+def test_the_printed_commands_work_without_changes(provider: str, tmp_path: Path) -> None:
     needs("jq")
     needs("curl")
     with sandbox("--port=0", f"--folder={tmp_path}") as process:
-        # Given the four commands, for the provider they show or for another one
+        # Given the four commands, for the provider in them or for another one
         commands = commands_of(guide_of(process).replace("salesloft", provider))
         check, read, keep, change = commands
-        # When they are pasted one after the other
+        # When they are run one after the other
         status = json.loads(run(check).splitlines()[-1])
         first = int(run(read))
         run(keep)
         changes = json.loads(run(change))
-        # Then the connection works, and everything is read
+        # Then the check succeeds and everything is read
         assert status["connectionStatus"]["status"] == "SUCCEEDED"
         assert first > 30 and len(changes) >= 4
-        # When the second and the third are pasted again
+        # When the second and the third one are run again
         later = int(run(read))
         run(keep)
-        # Then only what has changed is read, and the short lists that are always read whole
+        # Then only changes are read, and the short lists that are always read completely
         assert 0 < later < first / 4
-        # And the state is that of every stream, once each
+        # And the state file has one state for each stream
         states = json.loads((tmp_path / provider / "state.json").read_text())
         names = [state["stream"]["stream_descriptor"]["name"] for state in states]
         assert len(names) == len(set(names)) > 0
@@ -112,48 +112,48 @@ def test_the_state_of_a_stream_that_was_not_read_is_kept(tmp_path: Path) -> None
         {"type": "STATE", "state": state("two", 3)},
     ]
     (folder / "messages.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in messages))
-    # When the state is kept
+    # When the state file is updated
     run(keep)
-    # Then the last one of each stream counts
+    # Then it has the last state of each stream
     kept = json.loads((folder / "state.json").read_text())
     assert kept == [state("one", 1), state("two", 3)]
 
 
-def test_without_a_folder_the_first_line_is_the_state_and_there_is_no_data() -> None:
-    # Given the sandbox as the demo starts it
+def test_without_a_folder_the_first_line_has_every_provider_without_meetings() -> None:
+    # Given a sandbox that was started as the demo starts it
     with sandbox("--port=0") as process:
         assert process.stdout is not None
         # When its first line is read
         state = json.loads(process.stdout.readline())
-    # Then it has the accounts of all providers, and no meetings
+    # Then it has every provider, without meetings
     assert state["providers"].keys() == ACCOUNTS.keys()
     assert state["providers"]["salesloft"]["meetings"] == 0
 
 
-def test_a_port_that_is_in_use_is_named_with_the_cure() -> None:
+def test_for_a_port_in_use_the_error_says_how_to_choose_another_one() -> None:
     # Given a port that another program uses
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        # When the sandbox is to use it
+        # When the sandbox is started on it
         done = subprocess.run(
             [sys.executable, "-m", "sandbox", f"--port={port}"],
             cwd=CHECKOUT,
             capture_output=True,
             text=True,
         )
-    # Then it says so, and how to choose another one
+    # Then the error names the port and the option to change it
     assert done.returncode == 1
     assert f"cannot use port {port}" in done.stderr and "make sandbox PORT=0" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_the_readme_has_the_commands_that_are_printed(tmp_path: Path) -> None:
-    # Given what is printed
+def test_the_readme_has_the_printed_commands(tmp_path: Path) -> None:
+    # Given the text that is printed
     with sandbox("--port=0", f"--folder={tmp_path}") as process:
         guide = guide_of(process)
     url = re.findall(r"http://127\.0\.0\.1:\d+", guide)[0]
     program = os.path.relpath(Path(sys.executable).parent / "source-meetings", CHECKOUT)
-    # When the places are those of `make sandbox`
+    # When its folder and URL are replaced by those of `make sandbox`
     for here, there in [
         (url, "http://127.0.0.1:8765"),
         (f"{tmp_path}", ".sandbox"),

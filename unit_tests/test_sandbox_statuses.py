@@ -1,4 +1,4 @@
-"""What the sandbox invents is plausible: no status contradicts the time of its meeting."""
+"""The sandbox's data is plausible: no status contradicts the time of its meeting."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOVED = [
 
 
 def contradictions(account: Account) -> Iterator[str]:
-    """Rows whose status cannot be, with the facts."""
+    """Return the rows whose status is impossible, with the reason."""
     columns, statuses, now = account.columns, account.statuses, account.box.clock.now()
     for key, row in account.side.truth().items():
         status, start = statuses.of(row), row[columns.start]
@@ -37,7 +37,7 @@ def contradictions(account: Account) -> Iterator[str]:
 
 
 def lengths(account: Account) -> list[timedelta]:
-    """How long its meetings take, where their rows say."""
+    """Return the lengths of the meetings, where rows have them."""
     start, end = account.columns.start, account.columns.end
     rows = account.side.truth().values() if end else []
     return [parse_time(row[end]) - parse_time(row[start]) for row in rows]
@@ -54,15 +54,15 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_generated_row_contradicts_its_time(name, box, seed):
-    # Given an account as the tests make it
+    # Given a generated account as other tests use it
     account = ACCOUNTS[name].with_rows(box, 1500, seed)
     # Then every status fits the time of its meeting
     assert list(contradictions(account)) == []
-    # And each of those that depend on the time occurs
+    # And each status that depends on the time occurs
     columns, statuses, rows = account.columns, account.statuses, account.side.truth().values()
     found = {statuses.of(row) for row in rows}
     assert found >= (statuses.ahead | statuses.begun) - {"in-progress"}
-    # And no meeting began before it was made, but for those of Close, which learns of such
+    # And no meeting started before it was created, except with Close, which imports past meetings
     for row in rows:
         if columns.created is not None and row[columns.start] is not None:
             assert parse_time(row[columns.created]) <= parse_time(row[columns.start])
@@ -70,10 +70,10 @@ def test_no_generated_row_contradicts_its_time(name, box, seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_random_change_makes_a_row_contradict_its_time(name, box, seed):
-    # Given an account
+    # Given a generated account
     account = ACCOUNTS[name].with_rows(box, 60, seed)
     for _ in range(60):
-        # When anything is written
+        # When a random change is made
         account.change()
         # Then every status still fits the time of its meeting
         assert list(contradictions(account)) == []
@@ -83,45 +83,45 @@ def test_no_random_change_makes_a_row_contradict_its_time(name, box, seed):
 def test_a_meeting_inserted_with_a_start_alone_has_a_status_and_an_end_that_fit(name, box, days):
     # Given a start in the past or in the future
     account = ACCOUNTS[name](box)
-    # When many meetings are inserted with it
+    # When many meetings are inserted with this start
     for _ in range(60):
         account.insert(days_on(box, days))
-    # Then every status fits it
+    # Then every status fits the start
     assert list(contradictions(account)) == []
-    # And none takes longer than an hour
+    # And no meeting is longer than an hour
     assert all(timedelta() < length <= timedelta(hours=1) for length in lengths(account))
 
 
 @pytest.mark.parametrize(("name", "more", "status"), MOVED)
-def test_a_meeting_moved_into_the_future_is_as_if_it_had_not_begun(box, name, more, status):
-    # Given a meeting that has been
+def test_a_meeting_moved_into_the_future_has_not_started(box, name, more, status):
+    # Given a meeting in the past
     account = ACCOUNTS[name](box)
     key = account.insert(days_on(box, -3), **more)
     before = lengths(account)
     # When it is moved into the future
     account.reschedule(key, days_on(box, 3))
-    # Then it is to take place again, unless it was cancelled
+    # Then it is upcoming again, unless it was cancelled
     assert {account.statuses.of(row) for row in account.side.truth().values()} == {status}
     assert list(contradictions(account)) == []
-    # And it takes as long as before
+    # And it is as long as before
     assert lengths(account) == before
 
 
 def test_the_misspelt_status_of_highlevel_is_reset_under_its_own_name(box):
-    # Given a missed appointment whose status has the misspelt name
+    # Given a missed appointment with its status under the misspelt name
     account, events = ACCOUNTS["highlevel"](box), box.highlevel.events
     keys = [account.insert(days_on(box, -3), appointmentStatus="") for _ in range(40)]
     key = next(key for key in keys if "appoinmentStatus" in events[key])
     account.edit(key, appoinmentStatus="noshow")
     # When it is moved into the future
     account.reschedule(key, days_on(box, 3))
-    # Then it is confirmed, by that name
+    # Then it is confirmed, under the same name
     assert events[key]["appoinmentStatus"] == "confirmed"
 
 
 @pytest.mark.parametrize("count", [0, 1000], ids=["sample", "demo"])
-def test_the_demo_s_changes_fit_the_time_of_their_meetings(name, box, count):
-    # Given the small sample, or as many rows as the demo has
+def test_the_changes_of_the_demo_fit_the_time_of_their_meetings(name, box, count):
+    # Given a small account, or one of the demo's size
     account = ACCOUNTS[name].with_rows(box, count) if count else ACCOUNTS[name].sample(box)
     rows, now = account.side.truth(), box.clock.now()
     # When the demo's changes are made
@@ -130,7 +130,7 @@ def test_the_demo_s_changes_fit_the_time_of_their_meetings(name, box, count):
         change.make()
     # Then every status fits the time of its meeting
     assert list(contradictions(account)) == []
-    # And what was moved, cancelled or set back to pending was ahead
+    # And meetings that were moved, cancelled or set back to pending were in the future
     moved = [one for one in changes if one.words.startswith(("resched", "cancel", "set back"))]
     assert moved
     for change in moved:

@@ -1,9 +1,9 @@
-"""The schemas against what the providers document and what the sandbox serves, and their history.
+"""The schemas, compared with the providers' documentation and the sandbox, and their history.
 
-`samples/` has, with the vendor's page as `source`, the rows that the vendors show and the fields
-that they list. ExpoPlatform shows no answer; its rows are in `raw`, untouched.
+`samples/` has the rows that vendors show and the fields that they list, with their page as
+`source`. ExpoPlatform shows no answer; its rows are kept unchanged in `raw`.
 
-    python -m unit_tests.test_schemas      record the schemas of this version, once they are right
+    python -m unit_tests.test_schemas      record the schemas of this version, once they are correct
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def every_property(schema: Json, path: str = "") -> Iterator[tuple[str, Json]]:
 
 
 def undeclared(schema: Json, value: Any, path: str = "") -> Iterator[str]:
-    """The keys of a value that its schema does not name; an object without properties is free."""
+    """Return the keys of a value that are not in its schema. Without properties, any key may be."""
     if isinstance(value, dict) and schema.get("properties"):
         for key, inner in value.items():
             if key in schema["properties"]:
@@ -61,7 +61,7 @@ def undeclared(schema: Json, value: Any, path: str = "") -> Iterator[str]:
 
 
 def faults(stream: str, row: Json) -> list[str]:
-    """What is wrong with a row of a stream, by its schema."""
+    """Return what is wrong with a row, according to the schema of its stream."""
     checker = jsonschema.FormatChecker()
     checker.checks("date-time")(
         lambda value: value is None or bool(timestamps.parse_or_none(value))
@@ -89,11 +89,11 @@ FIELDS = [
 
 @pytest.mark.parametrize(("stream", "row"), ROWS)
 def test_every_key_of_a_documented_row_is_declared_with_its_type(stream, row):
-    # Given a row as the vendor shows it, after what the connector does to it
+    # Given a row from the vendor's documentation, after the connector's changes
     row = dict(row)
     if stream == "salesloft_meetings":
         IdsAsText(fields=["account_id", "task_id", "meeting_type_id"]).transform(row)
-    # Then the schema knows every key, and every value fits
+    # Then the schema has every key, and every value fits
     assert faults(stream, row) == []
 
 
@@ -102,19 +102,19 @@ def test_every_documented_field_is_declared_with_its_type(stream, fields):
     # Given the paths of the vendor's fields, and their types
     declared = dict(every_property(SCHEMAS[stream]))
     for path, kind in fields.items():
-        # When the schema is asked for each
+        # When each is looked up in the schema
         schema = declared[path.removesuffix("[]")]
         if path.endswith("[]"):
             assert "array" in kinds(schema), path
             schema = schema["items"]
-        # Then it has it, with the type
+        # Then the schema has it with that type
         if kind == "date-time":
             assert schema.get("format") == "date-time", path
         else:
             assert kinds(schema) - {"null"} == {kind}, path
 
 
-def test_every_stream_but_those_without_documents_has_a_sample():
+def test_every_documented_stream_has_a_sample():
     sampled = {stream for sample in SAMPLES.values() for stream in sample["streams"]}
     assert SCHEMAS.keys() - sampled == {"expoplatform_meeting_participants"}
     assert all("https://" in sample["source"] for sample in SAMPLES.values())
@@ -124,7 +124,7 @@ def test_every_stream_but_those_without_documents_has_a_sample():
 
 
 @pytest.mark.parametrize("provider", ACCOUNTS)
-def test_every_key_that_is_read_is_declared_with_its_type(box: Sandbox, provider):
+def test_every_key_of_a_record_is_declared_with_its_type(box: Sandbox, provider):
     # Given an account, before and after changes
     account = ACCOUNTS[provider].sample(box)
     config = account.config()
@@ -132,12 +132,12 @@ def test_every_key_that_is_read_is_declared_with_its_type(box: Sandbox, provider
     box.clock.advance(minutes=10)
     account.change_for_demo()
     later = read(config, first.last_states())
-    # When every record is held against the schema of its stream
+    # When every record is compared with the schema of its stream
     wrong = set()
     for message in first.of("RECORD") + later.of("RECORD"):
         stream, row = message["record"]["stream"], message["record"]["data"]
         wrong |= {f"{stream}: {fault}" for fault in faults(stream, row)}
-    # Then nothing is undeclared and everything fits, and every stream was there
+    # Then every key is declared, every value fits, and every stream has records
     assert wrong == set()
     streams = {message["record"]["stream"] for message in first.of("RECORD")}
     assert streams == {name for name in SCHEMAS if name.startswith(provider)}
@@ -151,11 +151,11 @@ def test_a_schema_follows_the_conventions(stream):
     # Given a stream's schema
     schema = SCHEMAS[stream]
     keys = key_of(stream)
-    # Then it is one, it leaves room for new fields, and only the key must be there
+    # Then it is valid, allows additional fields, and requires only the key
     jsonschema.Draft7Validator.check_schema(schema)
     assert schema["additionalProperties"] is True and sorted(schema["required"]) == sorted(keys)
     for path, value in every_property(schema):
-        # And every field is described, has one type, and is nullable unless it is of the key
+        # And every field has a description and one type, and is nullable unless it is in the key
         assert value.get("description", "").strip(), path
         assert ("null" in kinds(value)) == (path not in keys), path
         assert len(kinds(value) - {"null"}) == 1, path
@@ -167,7 +167,7 @@ def test_a_schema_follows_the_conventions(stream):
 
 
 def columns(schema: Any) -> Any:
-    """A schema without its words: what a change of it would change in a table."""
+    """Return the schema without its texts: the parts that affect a table."""
     if isinstance(schema, dict):
         return {
             name: {key: columns(inner) for key, inner in value.items()}
@@ -187,17 +187,17 @@ def digests() -> dict[str, str]:
 
 
 def test_a_changed_schema_is_in_the_changelog():
-    # Given the schemas as they were recorded with each version
+    # Given the schemas that were recorded with each version
     record: dict[str, dict[str, str]] = json.loads(RECORD.read_text())
-    # Then this version's are those of today
+    # Then those of this version are the current ones
     changed = [s for s, digest in digests().items() if record.get(__version__, {}).get(s) != digest]
     assert not changed, (
-        f"The schemas of {', '.join(changed)} are not those of version {__version__}. If it is out "
-        "already, choose the next one (a column that goes or changes its type is a breaking "
-        "change) and say in CHANGELOG.md what has changed, by the stream's name. Then: "
+        f"The schemas of {', '.join(changed)} are not those of version {__version__}. If it has "
+        "been released, choose the next version (a column that is removed or changes its type is a "
+        "breaking change) and describe the change, with the stream, in CHANGELOG.md. Then run: "
         "python -m unit_tests.test_schemas"
     )
-    # And each that differs from the version before is named in this version's part of the changelog
+    # And the changelog of this version names each stream whose schema differs from the last version
     versions = list(record)
     assert versions[-1] == __version__
     before = record[versions[-2]] if len(versions) > 1 else {}

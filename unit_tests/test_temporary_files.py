@@ -1,4 +1,4 @@
-"""No command writes a temporary file, so none is left behind, however the command ends."""
+"""No command leaves temporary files behind, however it ends, because none writes any."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from unit_tests.harness import Json, write_json
 CONNECTOR = Path(sys.executable).parent / "source-meetings"
 STREAM = "salesloft_meetings"
 COMMANDS = ("check", "discover", "read")
-SMALL_PIPE = 4096  # bytes; a catalog is larger, and so are 250 rows
+SMALL_PIPE = 4096  # bytes; less than a catalog or 250 rows
 
 
 def config(box: Sandbox, **provider: Any) -> Json:
@@ -36,7 +36,7 @@ def catalog() -> Json:
 
 
 def start(command: str, config: Json, temporary: Path) -> subprocess.Popen[bytes]:
-    """Start the console script with a temporary directory of its own and a small pipe."""
+    """Start the console script with its own temporary directory and a small pipe."""
     files = ["--config", write_json(config)]
     if command == "read":
         files += ["--catalog", write_json(catalog())]
@@ -82,7 +82,7 @@ def test_a_command_that_succeeds_leaves_the_temporary_directory_empty(box, tempo
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_that_fails_leaves_the_temporary_directory_empty(box, temporary, command):
-    # Given a second page that the provider refuses, or a key that cannot be used
+    # Given a second page that the provider refuses, or an invalid key
     box.salesloft.generate(count=250)
     if command == "read":
         box.fault("/meetings", 2, 99, kind="status", status=403)
@@ -98,7 +98,7 @@ def test_a_command_that_fails_leaves_the_temporary_directory_empty(box, temporar
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_signal_leaves_the_temporary_directory_empty(box, temporary, command, number):
-    # Given a command in the middle of its work: it waits for an answer, or for its reader
+    # Given a running command that waits for an answer or for its reader
     box.salesloft.generate(count=250)
     if command == "check":
         box.fault("/", 1, 99, kind="stall", seconds=60)
@@ -107,19 +107,19 @@ def test_a_signal_leaves_the_temporary_directory_empty(box, temporary, command, 
     while command == "check" and not box.requests:
         assert process.poll() is None
         time.sleep(0.01)
-    if command != "check":  # then more comes than the pipe holds
+    if command != "check":  # then more output comes than fits in the pipe
         read_until(b'"CATALOG"' if command == "discover" else b'"RECORD"', process.stdout)
-    # When it is told to end
+    # When it gets the signal
     process.send_signal(number)
     process.communicate()
-    # Then it does (after the catalog there is nothing left to do), and nothing is left
+    # Then it ends (after the catalog, discover ends by itself), and no file is left
     assert process.returncode in (-number, 128 + number, *([0] if command == "discover" else []))
     assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_closed_pipe_leaves_the_temporary_directory_empty(box, temporary, command):
-    # Given a reader that goes away after the first line, as `head -1` does
+    # Given a reader that closes the pipe after the first line, like `head -1`
     box.salesloft.generate(count=250)
     process = start(command, config(box), temporary)
     assert process.stdout is not None and process.stderr is not None
@@ -128,5 +128,5 @@ def test_a_closed_pipe_leaves_the_temporary_directory_empty(box, temporary, comm
     # Then the command ends by itself
     assert process.wait() == 128 + signal.SIGPIPE
     assert process.stderr.read() == b""
-    # And nothing is left
+    # And no file is left
     assert list(temporary.iterdir()) == []

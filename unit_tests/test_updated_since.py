@@ -1,7 +1,7 @@
 """`UpdatedSince`, as the example provider's manifest configures it, request by request.
 
-No HTTP and no CDK: the strategy asks the example's side of the sandbox, and anything can be written
-between two requests.
+Without HTTP and the CDK: the strategy calls the example's side of the sandbox directly, and tests
+can write between any two requests.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Killed(Exception):
 class AcmeApi:
     """One endpoint of the example's manifest, without its requester.
 
-    `before` is called before each request, with the number of requests made until then.
+    `before` is called before each request with the number of previous requests.
     """
 
     side: AcmeSide
@@ -101,7 +101,7 @@ class AcmeApi:
 
 
 class Copy:
-    """A destination's table, and the state that was saved last."""
+    """A destination's table, and the last saved state."""
 
     def __init__(self, api: AcmeApi, start_date: str | None = None, **options: Any) -> None:
         self.api = api
@@ -119,7 +119,7 @@ class Copy:
         )
 
     def sync(self) -> int:
-        """Read what there is, until `before` kills the process or the list does not come to rest.
+        """Run a sync until it ends, `before` kills the process, or the list changes too fast.
 
         Returns the number of requests.
         """
@@ -145,7 +145,7 @@ class Copy:
 
 
 def account(seed: int | str, what: str) -> tuple[Random, AcmeSide, Copy]:
-    """An account of a random kind, with a few rows, in pages of at most three."""
+    """Return an account of a random kind, with a few rows in pages of at most three."""
     chance = Random(f"{seed} {what}")
     side = AcmeSide(Clock("2026-06-01T00:00:00Z"), RLock(), chance.randrange(10**6))
     side.page_cap = chance.choice((1, 2, 3))
@@ -162,7 +162,7 @@ def account(seed: int | str, what: str) -> tuple[Random, AcmeSide, Copy]:
 
 
 def change(side: AcmeSide, chance: Random) -> None:
-    """Perhaps write, and let time pass: none, a little, or more than the look-back."""
+    """Maybe write, and let time pass: none, a little, or more than the look-back."""
     for _ in range(3):
         if chance.random() < 0.6:
             side.change()
@@ -171,11 +171,11 @@ def change(side: AcmeSide, chance: Random) -> None:
 
 
 def disturbance(side: AcmeSide, chance: Random) -> Callable[[int], None]:
-    """Writes before each request, and in half of the syncs a kill before one of them."""
+    """Write before each request, and in half of the syncs, kill the process before one of them."""
     fatal = chance.randrange(1, 12) if chance.random() < 0.5 else None
 
     def before(made: int) -> None:
-        if made < 12:  # or the list may grow faster than it is read
+        if made < 12:  # otherwise the list could grow faster than it is read
             change(side, chance)
         if made == fatal:
             raise Killed
@@ -185,20 +185,20 @@ def disturbance(side: AcmeSide, chance: Random) -> Callable[[int], None]:
 
 @BOTH
 @pytest.mark.parametrize("part", range(5))
-def test_whatever_is_written_during_syncs_and_between_them_the_table_becomes_the_truth(what, part):
+def test_after_any_writes_during_and_between_syncs_the_table_becomes_correct(what, part):
     for seed in range(part, 400, 5):
-        # Given an account
+        # Given a random account
         chance, side, copy = account(seed, what)
-        # When it is written to during syncs, of which some are killed, and between them
+        # When there are writes during syncs, some of which are killed, and between them
         for _ in range(chance.randrange(1, 6)):
             copy.api.before = disturbance(side, chance)
             copy.sync()
             change(side, chance)
-        # and then no more, until every change can be seen
+        # And then none, until every change is visible
         copy.api.before = None
         side.clock.advance(seconds=side.lag)
         copy.sync()
-        # Then the table is what the API shows since the start date
+        # Then the table has what the API shows since the start date
         truth = {
             id: row for id, row in side.truth(what).items() if row["updated_at"] >= copy.start_date
         }
@@ -206,7 +206,7 @@ def test_whatever_is_written_during_syncs_and_between_them_the_table_becomes_the
 
 
 @BOTH
-def test_the_sync_after_the_first_one_reads_next_to_nothing_again(what):
+def test_the_sync_after_the_first_one_reads_almost_nothing_again(what):
     # Given a list whose newest changes are on the last page, and a first sync
     side = AcmeSide(Clock("2026-06-01T00:00:00Z"), RLock())
     side.generate(30)
@@ -214,14 +214,14 @@ def test_the_sync_after_the_first_one_reads_next_to_nothing_again(what):
     copy.sync()
     # When it is synced again
     requests = copy.sync()
-    # Then there was one request, for the last two minutes before the newest change
+    # Then it sends one request, from two minutes before the newest change on
     (newest,) = sorted(row["updated_at"] for row in copy.rows.values())[-1:]
     since = timestamps.iso(timestamps.parse(newest) - timedelta(minutes=2))
     assert [asked["updated_since"] for asked in copy.api.asked] == [since]
     assert requests == 1
 
 
-def test_the_newest_change_of_each_partition_is_asked_for():
+def test_the_newest_change_of_each_partition_is_requested():
     # Given a list for each room
     side = AcmeSide(Clock("2026-06-01T00:00:00Z"), RLock())
     side.generate(1)
@@ -229,19 +229,19 @@ def test_the_newest_change_of_each_partition_is_asked_for():
     copy = Copy(AcmeApi(side, "meetings"), partitions=rooms)
     # When they are read for the first time
     copy.sync()
-    # Then each is asked for its newest change, and then read
+    # Then the newest change of each is requested, and then all of its rows
     asked = [(one["room_id"], one["sort"]) for one in copy.api.asked]
     assert asked == [("7", "-updated_at"), ("7", "id"), ("8", "-updated_at"), ("8", "id")]
 
 
-def test_page_tokens_without_end_are_an_error():
-    # Given a provider that always names one more token
+def test_endless_page_tokens_are_an_error():
+    # Given a provider that always sends another token
     numbers = count()
 
     def ask(token: str | None) -> Answer:
         return Answer([], timestamps.EPOCH, following=str(next(numbers)))
 
-    # When its pages are read, then that ends
+    # When its pages are read, then that ends with an error
     with pytest.raises(Untrustworthy, match="Acme lists more than 100000 pages."):
         for _ in all_tokens(ask, provider="Acme"):
             assert next(numbers) < 1_000_000
@@ -256,7 +256,7 @@ def test_page_tokens_without_end_are_an_error():
         ({"partitions": {"option": "ids", "param": "id", "what": "x"}}, "Partitions has no param"),
     ],
 )
-def test_a_manifest_that_is_misspelt_is_refused_when_the_stream_is_made(options, words):
+def test_a_misspelt_option_in_a_manifest_is_refused_when_the_stream_is_built(options, words):
     side = AcmeSide(Clock("2026-06-01T00:00:00Z"), RLock())
     with pytest.raises(ValueError, match=words):
         Copy(AcmeApi(side, "meetings"), **options)

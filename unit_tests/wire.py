@@ -1,4 +1,4 @@
-"""A server between the connector and the sandbox that does to answers what HTTP servers cannot."""
+"""A proxy between the connector and the sandbox that breaks answers in ways a server cannot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Answer = Callable[[socket.socket, bytes], None]
 
 
 class Wire:
-    """Passes requests on to the sandbox, one a connection; a fault spoils the nth that matches."""
+    """Forwards requests to the sandbox, one per connection. A fault spoils the nth match."""
 
     def __init__(self, box: Sandbox) -> None:
         self._target = box.url
@@ -34,7 +34,7 @@ class Wire:
         self._faults.append((re.compile(path_regex), nth, answer))
 
     def restart_after(self, seconds: float) -> None:
-        """Refuse connections for a while, as a server that is started again does."""
+        """Refuse connections for a while, like a server that restarts."""
         self._close()
 
         def start() -> None:
@@ -103,20 +103,20 @@ class Wire:
 
 
 def parts(answer: bytes) -> tuple[bytes, bytes]:
-    """The head without its end, and the body."""
+    """Split an answer into its head, without the empty line, and its body."""
     head, _, body = answer.partition(b"\r\n\r\n")
     return head, body
 
 
 def replaced(answer: bytes, body: bytes, *headers: bytes) -> bytes:
-    """The answer with another body and without its Content-Length."""
+    """Return the answer with another body and without its Content-Length."""
     head, _ = parts(answer)
     head = re.sub(rb"(?i)\r\ncontent-length: \d+", b"", head)
     return b"\r\n".join([head, *headers]) + b"\r\n\r\n" + body
 
 
 def dripping(seconds_between: float, bytes_at_once: int = 1) -> Answer:
-    """The whole answer, a few bytes at a time."""
+    """Send the whole answer, a few bytes at a time."""
 
     def drip(connection: socket.socket, answer: bytes) -> None:
         head, body = parts(answer)

@@ -1,4 +1,4 @@
-"""What the tests of the logic share: an API in memory, rows that change, and a table.
+"""Shared by the tests of the logic: an API in memory, rows that change, and a table.
 
 No HTTP and no CDK. A test decides what is written between any two requests.
 """
@@ -19,17 +19,17 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=timestamps.UTC)
 
 
 def at(**delta: float) -> datetime:
-    """Return a moment: so many days, hours, minutes or seconds after ``NOW``."""
+    """Return the time that many days, hours, minutes or seconds after ``NOW``."""
     return NOW + timedelta(**delta)
 
 
 def text(**delta: float) -> str:
-    """Return the same as a text."""
+    """Return the same time as a string."""
     return timestamps.iso(at(**delta))
 
 
 class Broken(Exception):
-    """A request that failed for good."""
+    """A request failed permanently."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Asked:
 class FakeApi:
     """An API in memory. Subclasses answer; tests write between two requests.
 
-    ``now`` is the provider's time, which moves on by ``tick`` with each request. The clock that
-    strategies see is a ``Date`` header: in whole seconds, and ahead of ``now`` by ``skew``.
+    ``now`` is the provider's time. It advances by ``tick`` with each request. The clock that
+    strategies see is a ``Date`` header: in whole seconds, and ``skew`` ahead of ``now``.
     """
 
     provider = "Acme"
@@ -65,19 +65,19 @@ class FakeApi:
         return (self.now + self.skew).replace(microsecond=0)
 
     def before(self, number: int, write: Callable[[], object]) -> None:
-        """Have something written before the request of this number (from 1) is answered."""
+        """Run ``write`` before the request with this number (from 1) is answered."""
         self._writes.setdefault(number, []).append(write)
 
     def breaks_at(self, number: int) -> None:
-        """Let the request of this number fail."""
+        """Make the request with this number fail."""
         self._broken.add(number)
 
     def repair(self) -> None:
-        """Let no request fail any more."""
+        """Make no further request fail."""
         self._broken.clear()
 
     def forget(self) -> None:
-        """Count requests from one again."""
+        """Start counting requests from one again."""
         self.asked = []
 
     def get(
@@ -111,7 +111,7 @@ class FakeApi:
 
 
 class ScriptedApi(FakeApi):
-    """Answers with what a test has laid out, in that order; the last one again and again."""
+    """Gives the answers of a test, in order, and then repeats the last one."""
 
     def __init__(self, *answers: Answer, page_size: int = 2) -> None:
         super().__init__(page_size=page_size)
@@ -123,7 +123,7 @@ class ScriptedApi(FakeApi):
 
 @dataclass
 class Table:
-    """What a deduplicating destination holds: for each key the row with the greatest cursor."""
+    """The table of a deduplicating destination: per key, the row with the greatest cursor."""
 
     cursor_field: str
     key: tuple[str, ...] = ("id",)
@@ -146,7 +146,7 @@ class Table:
 
 @dataclass
 class Course:
-    """What became of one sync: the pages in order, the states that were saved, and the failure."""
+    """The result of a sync: its pages in order, the saved states, and the error, if any."""
 
     pages: list[list[Row]] = field(default_factory=list)
     saved: list[State] = field(default_factory=list)
@@ -169,8 +169,8 @@ def synced(
 ) -> Course:
     """Run a sync to its end, and load its rows into ``table``.
 
-    So many ``workers`` take turns: each reads a page, then the next one does. With
-    ``pages_at_most`` the sync is killed after so many pages; its state is then the last one saved.
+    The ``workers`` take turns: each reads a page, then the next one does. With ``pages_at_most``,
+    the sync is killed after that many pages, and its state is the last one that was saved.
     """
     course = Course()
     sync = Sync(
@@ -211,7 +211,7 @@ def _pages(sync: Sync, workers: int, course: Course) -> Iterator[list[Row]]:
 
 
 def _next(steps: Iterator[Any], course: Course) -> Any:
-    """Return what comes next; None at the end, or after a failure."""
+    """Return the next item, or None at the end or after a failure."""
     try:
         return next(steps, None)
     except Exception as error:
@@ -220,7 +220,7 @@ def _next(steps: Iterator[Any], course: Course) -> Any:
         return None
 
 
-# -- strategies that do what a test says ----------------------------------------------------------
+# -- scripted strategies -------------------------------------------------------------------------
 
 BEFORE: State = {"changed": "before"}
 AFTER: State = {"changed": "after"}
@@ -229,10 +229,10 @@ START: State = {"changed": "start date"}
 
 @dataclass
 class ScriptedReading(Reading):
-    """Has the slices it is given, of two pages each, and a state before and after.
+    """A reading with the given slices, of two pages each, and a state before and after.
 
-    An exception among ``names`` is raised when its turn comes. Slices in ``broken`` fail after
-    their first page, those in ``unsaved`` are not listed in a state.
+    An exception in ``names`` is raised at its turn. Slices in ``broken`` fail after their first
+    page. Slices in ``unsaved`` are not listed in a state.
     """
 
     names: Sequence[str | Exception]
@@ -265,7 +265,7 @@ Answered = Reading | Exception
 
 
 class ScriptedStrategy(Strategy):
-    """Answers with what it is given, and notes what it was asked."""
+    """A strategy that returns the given readings and records the calls."""
 
     cursor_field = "changed"
 
@@ -276,7 +276,7 @@ class ScriptedStrategy(Strategy):
         changes: Answered | dict[str, Answered] | None = None,
         start: State | None = None,
     ) -> None:
-        """``changes`` may be given for each cursor value of the state that it is asked with."""
+        """``changes`` may be a mapping from the cursor value of the given state."""
         self.asked: list[tuple[Any, ...]] = []
         self._first = first
         self._resume = resume
@@ -302,29 +302,29 @@ class ScriptedStrategy(Strategy):
 
 
 def answered(answer: Answered | None) -> Reading:
-    assert answer is not None, "the strategy was not to be asked for this"
+    assert answer is not None, "the strategy should not be asked for this"
     if isinstance(answer, Exception):
         raise answer
     return answer
 
 
 def everything(*names: str, **options: Any) -> ScriptedReading:
-    """A first reading."""
+    """Return a first reading."""
     return ScriptedReading(names, before=dict(AFTER), resumable=True, **options)
 
 
 def the_changes(*names: str | Exception, **options: Any) -> ScriptedReading:
-    """A reading of changes since ``BEFORE``."""
+    """Return a reading of the changes since ``BEFORE``."""
     return ScriptedReading(names, before=dict(BEFORE), after={"changed": "now"}, **options)
 
 
 def unfinished(*names: str, then: State = AFTER) -> State:
-    """The state of a first sync with these slices left."""
+    """Return the state of a first sync with these unread slices."""
     return {"scan": {"then": then, "pending": [{"name": name} for name in names]}}
 
 
 class Noting:
-    """An observer that notes what it is told."""
+    """An observer that records its calls."""
 
     def __init__(self) -> None:
         self.said: list[Any] = []
@@ -347,11 +347,11 @@ def config_of_highlevel(*, start_date: str | None = None, **options: Any) -> dic
 
 
 class FakeHighLevel(FakeApi):
-    """Calendars and the events in them, as far as the strategies use them.
+    """The parts of HighLevel that the strategies use: calendars and their events.
 
-    ``calendars``: whether each is active. ``cap``: the most events that an answer has; without a
-    word, the first ones by start time. ``overhang``: for how many milliseconds after the end of a
-    window it shows events. ``whole_seconds``: how events are stamped.
+    ``calendars``: whether each is active. ``cap``: the most events in an answer, which silently has
+    the first ones by start time. ``overhang``: for how many milliseconds after the end of a window
+    it lists events. ``whole_seconds``: whether stamps have no fraction.
     """
 
     provider = "HighLevel"
@@ -378,7 +378,7 @@ class FakeHighLevel(FakeApi):
         self.events[id] = {**row, **changed, **fields}
 
     def windows(self) -> list[tuple[str, int, int]]:
-        """The lists of events that were asked for: calendar, first start, and end."""
+        """Return the windows that were requested: calendar, start and end."""
         return [
             (one.params["calendarId"], int(one.params["startTime"]), int(one.params["endTime"]))
             for one in self.asked
@@ -410,11 +410,11 @@ class FakeHighLevel(FakeApi):
 
 
 class FakeClose(FakeApi):
-    """Meetings and the event log, as far as the strategy uses them.
+    """The parts of Close that the strategy uses: meetings and the event log.
 
     ``log``: ``open``, ``closed`` (403), or ``filtered`` (400 without filters). ``ignores_dates``:
-    whether the date filters of the list do nothing. ``shuffle`` orders meetings, anew at every
-    request. Events have a time at which they become visible.
+    whether the date filters of the list do nothing. ``shuffle`` changes the order of meetings with
+    every request. Events have a time at which they become visible.
     """
 
     provider = "Close"
@@ -436,7 +436,7 @@ class FakeClose(FakeApi):
         return id
 
     def edit(self, id: str, *, action: str = "updated", **event: Any) -> None:
-        """Change a meeting. ``late``: how long it takes until the event can be seen."""
+        """Change a meeting. ``late``: how long it takes until its event becomes visible."""
         self._change(id, action, {}, **event)
 
     def reschedule(self, id: str, starts: datetime) -> None:

@@ -1,6 +1,6 @@
-"""One sync as a chain of readings: what is read when, and what the state promises at each moment.
+"""A sync as a chain of readings: what is read when, and what the state promises at each moment.
 
-The strategies here are scripted: no API, no HTTP, no CDK.
+The strategies here are scripted, without API, HTTP and CDK.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from unit_tests.logic.fakes import (
 
 
 class Driven:
-    """A sync that a test takes step by step."""
+    """A sync that a test runs step by step."""
 
     def __init__(
         self, strategy: Strategy, given: State | None = None, *, full_refresh: bool = False
@@ -67,7 +67,7 @@ class Driven:
         return self.sync.state()
 
     def plan(self) -> str | None:
-        """Ask for the next slice; return its name."""
+        """Get the next slice and return its name."""
         slice = self.plan_slice()
         return None if slice is None else str(slice.values["name"])
 
@@ -75,13 +75,13 @@ class Driven:
         return next(self.slices, None)
 
     def open(self) -> Iterator[list[Row]]:
-        """Ask for the next slice, and begin to read it."""
+        """Get the next slice and start to read it."""
         slice = self.plan_slice()
         assert slice is not None
         return self.sync.read(slice)
 
     def read_one(self) -> list[str]:
-        """Ask for the next slice, and read it whole."""
+        """Get the next slice and read it to its end."""
         return ids(self.open())
 
     def run(self) -> list[str]:
@@ -96,7 +96,7 @@ def ids(pages: Iterator[list[Row]]) -> list[str]:
     return [str(row["id"]) for page in pages for row in page]
 
 
-# -- which readings a sync consists of ------------------------------------------------------------
+# -- the readings of a sync -----------------------------------------------------------------------
 
 
 def test_without_a_state_everything_is_read() -> None:
@@ -115,25 +115,27 @@ def test_with_a_complete_state_the_changes_since_then_are_read() -> None:
     assert sync.state == {"changed": "now"}
 
 
-def test_a_start_date_stands_in_for_a_missing_state() -> None:
+def test_a_start_date_is_used_if_there_is_no_state() -> None:
     strategy = ScriptedStrategy(changes=the_changes("a"), start=START)
     assert Driven(strategy).run() == ["a1", "a2"]
     assert strategy.asked == [("changes", START)]
 
 
-def test_a_saved_state_counts_for_more_than_the_start_date() -> None:
+def test_a_saved_state_takes_precedence_over_the_start_date() -> None:
     strategy = ScriptedStrategy(changes=the_changes("a"), start=START)
     Driven(strategy, BEFORE).run()
     assert strategy.asked == [("changes", BEFORE)]
 
 
-def test_what_an_interrupted_sync_left_is_read_before_the_changes_since_its_state() -> None:
-    # Given the state of a first sync with two slices left
+def test_the_unread_slices_of_an_interrupted_sync_are_read_before_the_changes_since_its_state() -> (
+    None
+):
+    # Given the state of a first sync with two unread slices
     strategy = ScriptedStrategy(resume=everything("b", "c"), changes=the_changes("d"))
     sync = Driven(strategy, unfinished("b", "c"))
     # When it is run
     found = sync.run()
-    # Then the slices come first, and the changes are those since the state that they lead to
+    # Then the slices come first, and then the changes since the state that follows from them
     assert found == ["b1", "b2", "c1", "c2", "d1", "d2"]
     assert strategy.asked == [
         ("resume", AFTER, [{"name": "b"}, {"name": "c"}]),
@@ -142,7 +144,7 @@ def test_what_an_interrupted_sync_left_is_read_before_the_changes_since_its_stat
     assert sync.state == {"changed": "now"}
 
 
-def test_the_changes_are_not_asked_for_before_the_slices_that_were_left_are_handed_out() -> None:
+def test_the_changes_are_not_requested_before_the_unread_slices_are_handed_out() -> None:
     strategy = ScriptedStrategy(resume=everything("b", "c"), changes=the_changes("d"))
     sync = Driven(strategy, unfinished("b", "c"))
     assert [sync.plan(), sync.plan()] == ["b", "c"]
@@ -166,14 +168,14 @@ def test_when_the_changes_cannot_be_listed_everything_is_read(
     strategy = ScriptedStrategy(changes=reason, first=everything("a"), start=START)
     # When
     found = Driven(strategy, BEFORE).run()
-    # Then the first reading is told what is known already, and the log says why
+    # Then the first reading gets what is already known, and the log says why
     assert found == ["a1", "a2"]
     assert strategy.asked == [("changes", BEFORE), ("first", BEFORE)]
     assert "Stream meetings: the log does not reach back that far." in caplog.messages
 
 
 @pytest.mark.parametrize("start", [START, None])
-def test_a_state_that_is_of_no_use_is_replaced_by_the_start_date(start: State | None) -> None:
+def test_an_unusable_state_is_replaced_by_the_start_date(start: State | None) -> None:
     reason = ReadEverything("the state is ahead of the clock", from_start=True)
     strategy = ScriptedStrategy(changes=reason, first=everything("a"), start=start)
     Driven(strategy, BEFORE).run()
@@ -181,36 +183,36 @@ def test_a_state_that_is_of_no_use_is_replaced_by_the_start_date(start: State | 
 
 
 @pytest.mark.parametrize("from_start", [False, True])
-def test_everything_is_read_when_the_changes_turn_out_too_many_midway(from_start: bool) -> None:
-    # Given changes that cannot be listed to the end
+def test_everything_is_read_if_there_turn_out_to_be_too_many_changes(from_start: bool) -> None:
+    # Given changes that can only be listed in part
     reason = ReadEverything("more changed than is worth listing", from_start=from_start)
     strategy = ScriptedStrategy(
         changes=the_changes("c", "d", reason), first=everything("a", "b"), start=START
     )
     sync = Driven(strategy, BEFORE)
-    # When they are read as far as they go
+    # When one of their slices has been read and another one is being read
     assert sync.read_one() == ["c1", "c2"]
     late = sync.open()
     next(late)
     assert sync.state == BEFORE
-    # Then everything follows, and the state lists all of it
+    # Then everything is read, and the state lists all of its slices
     assert sync.plan() == "a"
     assert strategy.asked[1:] == [("first", START if from_start else BEFORE)]
     assert sync.state == unfinished("a", "b")
-    # And what is still being read of the changes counts for nothing
+    # And slices of the changes that are still being read do not change that state
     states = len(sync.saved)
     assert ids(late) == ["d2"]
     assert sync.state == unfinished("a", "b")
     assert len(sync.saved) == states
 
 
-def test_everything_is_read_when_the_changes_after_a_resumed_sync_cannot_be_listed() -> None:
-    # Given a sync that was interrupted, and changes that cannot be listed any more
+def test_everything_is_read_if_the_changes_after_a_resumed_sync_cannot_be_listed() -> None:
+    # Given an interrupted sync, and changes that cannot be listed any more
     strategy = ScriptedStrategy(
         resume=everything("b"), changes=ReadEverything("too late"), first=everything("x")
     )
     sync = Driven(strategy, unfinished("b"))
-    # When it is resumed, then everything is read after what was left
+    # When it is resumed, then everything is read after the unread slices
     assert sync.run() == ["b1", "b2", "x1", "x2"]
     assert strategy.asked[1:] == [("changes", AFTER), ("first", AFTER)]
     assert sync.state == AFTER
@@ -219,7 +221,7 @@ def test_everything_is_read_when_the_changes_after_a_resumed_sync_cannot_be_list
 # -- states that cannot be used -------------------------------------------------------------------
 
 
-def test_a_state_that_is_not_the_streams_is_left_with_a_warning(
+def test_a_state_of_another_stream_is_ignored_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     # Given the state of another stream
@@ -228,7 +230,7 @@ def test_a_state_that_is_not_the_streams_is_left_with_a_warning(
         first=everything("a"),
     )
     sync = Driven(strategy, {"other": 1})
-    # When nothing was read yet, then nothing of it is saved again
+    # When nothing has been read yet, then no part of it is saved again
     assert sync.plan() == "a"
     assert sync.state == unfinished("a")
     assert strategy.asked == [("changes", {"other": 1}), ("first", None)]
@@ -237,7 +239,7 @@ def test_a_state_that_is_not_the_streams_is_left_with_a_warning(
     ]
 
 
-def test_a_state_that_is_not_the_streams_is_not_saved_again_if_nothing_can_be_read() -> None:
+def test_a_state_of_another_stream_is_not_saved_again_if_nothing_can_be_read() -> None:
     strategy = ScriptedStrategy(changes=UnusableState(), first=RuntimeError("no network"))
     sync = Driven(strategy, {"other": 1})
     with pytest.raises(RuntimeError, match="no network"):
@@ -245,15 +247,15 @@ def test_a_state_that_is_not_the_streams_is_not_saved_again_if_nothing_can_be_re
     assert sync.state == {}
 
 
-def test_after_a_state_that_is_not_the_streams_the_start_date_counts() -> None:
+def test_after_a_state_of_another_stream_the_start_date_is_used() -> None:
     changes: dict[str, Answered] = {"None": UnusableState(), "start date": the_changes("a")}
     strategy = ScriptedStrategy(changes=changes, start=START)
     assert Driven(strategy, {"other": 1}).run() == ["a1", "a2"]
     assert strategy.asked == [("changes", {"other": 1}), ("changes", START)]
 
 
-def test_a_state_that_is_not_the_streams_is_not_handed_to_the_first_reading() -> None:
-    # Given a state that cannot be used, and a start date whose changes cannot be listed at once
+def test_a_state_of_another_stream_is_not_passed_to_the_first_reading() -> None:
+    # Given an unusable state, and a start date since which the changes cannot be listed
     changes: dict[str, Answered] = {
         "None": UnusableState(),
         "start date": ReadEverything("too long ago"),
@@ -261,19 +263,19 @@ def test_a_state_that_is_not_the_streams_is_not_handed_to_the_first_reading() ->
     strategy = ScriptedStrategy(changes=changes, first=everything("a"), start=START)
     # When
     Driven(strategy, {"other": 1}).run()
-    # Then what is known is the start date
+    # Then the first reading gets the start date
     assert strategy.asked[-1] == ("first", START)
 
 
-def test_slices_that_are_not_the_streams_are_left_with_the_state() -> None:
-    # Given a strategy that knows neither the slices nor a cursor in the state
+def test_unread_slices_of_another_stream_are_ignored_like_its_state() -> None:
+    # Given a strategy that refuses the slices and the cursor in the state
     strategy = ScriptedStrategy(
         resume=UnusableState(), changes=UnusableState(), first=everything("a")
     )
     given = unfinished("z")
     # When
     assert Driven(strategy, given).run() == ["a1", "a2"]
-    # Then it was asked for both, and everything is read
+    # Then it was called with both, and everything is read
     assert strategy.asked == [
         ("resume", AFTER, [{"name": "z"}]),
         ("changes", given),
@@ -320,7 +322,7 @@ def test_a_full_refresh_with_a_start_date_reads_the_changes_since_then() -> None
     assert strategy.asked == [("changes", START)]
 
 
-def test_a_full_refresh_goes_on_with_an_attempt_that_was_interrupted() -> None:
+def test_a_full_refresh_resumes_an_interrupted_attempt() -> None:
     strategy = ScriptedStrategy(resume=everything("b"), changes=the_changes("c"))
     sync = Driven(strategy, unfinished("b"), full_refresh=True)
     assert sync.run() == ["b1", "b2", "c1", "c2"]
@@ -330,41 +332,41 @@ def test_a_full_refresh_goes_on_with_an_attempt_that_was_interrupted() -> None:
 # -- what a state promises ------------------------------------------------------------------------
 
 
-def test_before_anything_is_known_the_state_is_the_given_one() -> None:
+def test_before_anything_is_planned_the_state_is_the_given_one() -> None:
     assert Driven(ScriptedStrategy(), BEFORE).state == BEFORE
     assert Driven(ScriptedStrategy(), unfinished("a")).state == unfinished("a")
     assert Driven(ScriptedStrategy()).state == {}
 
 
-def test_a_state_lists_the_slices_that_are_left_in_their_order() -> None:
-    # Given a first sync of three slices, two of which are being read
+def test_a_state_lists_the_unread_slices_in_order() -> None:
+    # Given a first sync of three slices, of which two are being read
     sync = Driven(ScriptedStrategy(first=everything("a", "b", "c")))
     first, second = sync.open(), sync.open()
     next(first)
     next(second)
     assert sync.state == unfinished("a", "b", "c")
-    # When the second one has been read, it is no longer listed
+    # When the second one has been read, then it is not listed
     ids(second)
     assert sync.state == unfinished("a", "c")
-    # Nor is the first one; a slice that nobody has begun still is
+    # And neither is the first one after it was read, but the one that nobody started still is
     ids(first)
     assert sync.state == unfinished("c")
     sync.read_one()
     assert sync.state == AFTER
 
 
-def test_a_slice_is_left_until_somebody_has_asked_for_the_page_after_its_last() -> None:
-    # Given a slice whose last page is in the reader's hands
+def test_a_slice_is_unread_until_the_page_after_its_last_one_is_requested() -> None:
+    # Given a slice whose last page the reader has just received
     sync = Driven(ScriptedStrategy(first=everything("a")))
     pages = sync.open()
     assert next(pages) + next(pages) == [{"id": "a1"}, {"id": "a2"}]
-    # Then nothing says yet that it was handed over
+    # Then nothing shows yet that the reader passed it on
     assert sync.state == unfinished("a")
     assert next(pages, None) is None
     assert sync.state == AFTER
 
 
-def test_a_slice_that_is_given_up_halfway_is_left() -> None:
+def test_a_slice_that_is_abandoned_halfway_is_unread() -> None:
     sync = Driven(ScriptedStrategy(first=everything("a")))
     pages = sync.open()
     next(pages)
@@ -379,7 +381,7 @@ def test_all_slices_are_listed_before_the_first_one_is_handed_out() -> None:
 
 
 def test_a_reading_may_list_fewer_larger_slices() -> None:
-    # Given a reading that saves how many slices are left, in place of their values
+    # Given a reading that saves the number of unread slices instead of their values
     @dataclass
     class Counting(ScriptedReading):
         def pending(self, slices: Sequence[Slice]) -> list[State]:
@@ -398,20 +400,20 @@ def test_slices_that_are_not_to_be_saved_are_not_listed() -> None:
     sync = Driven(ScriptedStrategy(resume=reading), unfinished("b", then=BEFORE))
     slice_b, slice_c = sync.open(), sync.open()
     assert sync.state == unfinished("b", then=BEFORE)
-    # When only that one is left, the state is complete, and promises nothing of it
+    # When only that one is unread, then the state is complete and promises nothing about it
     ids(slice_b)
     assert sync.state == BEFORE
     ids(slice_c)
     assert sync.state == AFTER
 
 
-def test_changes_are_promised_when_all_have_been_read_and_it_is_known_that_these_are_all() -> None:
-    # Given changes whose slices come one after the other
+def test_changes_are_promised_once_all_have_been_read_and_no_more_can_come() -> None:
+    # Given changes whose slices become known one after the other
     sync = Driven(ScriptedStrategy(changes=the_changes("a", "b")), BEFORE)
     first = sync.open()
     assert sync.state == BEFORE
     ids(first)
-    # Then all slices that are known have been read, and more may come
+    # Then after all known slices have been read, nothing is promised, as more may come
     assert sync.state == BEFORE
     second = sync.open()
     assert sync.plan() is None
@@ -426,13 +428,13 @@ def test_changes_without_a_slice_are_promised_at_once() -> None:
     assert sync.state == {"changed": "now"}
 
 
-def test_everything_of_nothing_is_promised_at_once() -> None:
+def test_a_first_reading_without_a_slice_is_promised_at_once() -> None:
     sync = Driven(ScriptedStrategy(first=everything()))
     assert sync.plan() is None
     assert (sync.state, sync.saved) == (AFTER, [AFTER])
 
 
-def test_changes_that_were_read_first_are_not_promised_before_the_slices_that_were_left() -> None:
+def test_changes_are_not_promised_before_the_unread_slices_of_a_resumed_sync() -> None:
     # Given a resumed sync whose slice takes longer than all changes
     strategy = ScriptedStrategy(resume=everything("b"), changes=the_changes("c"))
     sync = Driven(strategy, unfinished("b"))
@@ -440,18 +442,18 @@ def test_changes_that_were_read_first_are_not_promised_before_the_slices_that_we
     next(slow)
     sync.read_one()
     assert sync.plan() is None
-    # Then the state waits for it
+    # Then the state does not advance before that slice is read
     assert sync.state == unfinished("b")
     ids(slow)
     assert sync.state == {"changed": "now"}
 
 
 @pytest.mark.parametrize("begun", ["before the plan", "during the plan", "after the plan"])
-def test_a_resumed_sync_that_ends_while_everything_is_planned_anew_promises_no_unread_row(
+def test_a_resumed_sync_that_ends_while_a_first_reading_is_planned_promises_no_unread_row(
     begun: str,
 ) -> None:
-    # Given a resumed sync whose last slice is being read, and changes that cannot be listed. So one
-    # thread plans a first reading, and another one ends the slice before, during or after that
+    # Given a resumed sync whose last slice is being read, and changes that cannot be listed. One
+    # thread plans a first reading, and another one finishes the slice before, during or after that
     planning, go_on = threading.Event(), threading.Event()
 
     @dataclass
@@ -480,7 +482,7 @@ def test_a_resumed_sync_that_ends_while_everything_is_planned_anew_promises_no_u
         assert sync.state == unfinished("b")
         assert next(last, None) is None
     if begun != "after the plan":
-        # Then the state promises what the resumed sync has read, and no row of the new reading
+        # Then the state promises what the resumed sync read, and no row of the new reading
         assert sync.state == AFTER
     go_on.set()
     planner.join(10)
@@ -489,7 +491,7 @@ def test_a_resumed_sync_that_ends_while_everything_is_planned_anew_promises_no_u
     assert (planned, sync.state) == (["x"], anew_left)
     states = len(sync.saved)
     if begun == "after the plan":
-        # An end of the old slice changes nothing in it
+        # And the end of the old slice does not change that
         assert next(last, None) is None
         assert sync.state == anew_left
         assert len(sync.saved) == states
@@ -503,8 +505,8 @@ def ids_of_a_page(pages: Iterator[list[Row]]) -> list[str]:
 # -- failures -------------------------------------------------------------------------------------
 
 
-def test_a_stream_fails_once_and_slices_that_have_not_begun_are_left() -> None:
-    # Given three slices that are being read, and one that is not; two of them break
+def test_a_stream_fails_once_and_slices_that_have_not_started_stay_unread() -> None:
+    # Given three slices that are being read, two of which fail, and one that has not started
     sync = Driven(ScriptedStrategy(first=everything("a", "b", "c", "d", "e", broken=["a", "b"])))
     slices = [sync.plan_slice() for _ in range(4)]
     a, b, c, d = (sync.sync.read(slice) for slice in slices if slice is not None)
@@ -513,10 +515,10 @@ def test_a_stream_fails_once_and_slices_that_have_not_begun_are_left() -> None:
     # When the first one fails
     with pytest.raises(RuntimeError, match="slice a broke"):
         next(a)
-    # Then the second failure is not raised, and what is being read is read to its end
+    # Then the second failure is not raised, and the third slice is read to its end
     assert ids(b) == []
     assert ids(c) == ["c2"]
-    # But nothing else is begun or handed out
+    # And no other slice is started or handed out
     assert ids(d) == []
     assert sync.plan() is None
     assert sync.state == unfinished("a", "b", "d", "e")
@@ -534,10 +536,10 @@ def test_changes_that_fail_promise_nothing() -> None:
     assert sync.state == BEFORE
 
 
-def test_changes_whose_last_slice_fails_after_it_is_known_to_be_the_last_promise_nothing() -> None:
-    # Given changes of one slice
+def test_changes_promise_nothing_if_the_last_slice_fails_after_it_is_known_to_be_the_last() -> None:
+    # Given changes that consist of one slice
     sync = Driven(ScriptedStrategy(changes=the_changes("a", broken=["a"])), BEFORE)
-    # When it fails after the last one was handed out
+    # When it fails after the list of slices has ended
     last = sync.open()
     assert sync.plan() is None
     with pytest.raises(RuntimeError):
@@ -546,20 +548,20 @@ def test_changes_whose_last_slice_fails_after_it_is_known_to_be_the_last_promise
     assert sync.state == BEFORE
 
 
-def test_a_failure_while_slices_are_listed_is_the_streams_only_one() -> None:
-    # Given changes whose listing fails after the first slice, which fails too
+def test_a_failure_while_slices_are_listed_is_the_only_error_of_the_stream() -> None:
+    # Given changes whose list fails after the first slice, which then fails too
     reading = the_changes("a", RuntimeError("the list broke"), broken=["a"])
     sync = Driven(ScriptedStrategy(changes=reading), BEFORE)
     first = sync.open()
     with pytest.raises(RuntimeError, match="the list broke"):
         sync.plan()
     assert ids(first) == []
-    # Then nothing of it is promised
+    # Then none of these changes is promised
     assert sync.state == BEFORE
 
 
-def test_slices_are_not_listed_to_the_end_after_a_slice_has_failed() -> None:
-    # Given a list that would fail next
+def test_no_more_slices_are_listed_after_one_has_failed() -> None:
+    # Given a list of slices that would fail at the next one
     reading = the_changes("a", RuntimeError("the list broke"), broken=["a"])
     sync = Driven(ScriptedStrategy(changes=reading), BEFORE)
     with pytest.raises(RuntimeError, match="slice a broke"):
@@ -569,8 +571,8 @@ def test_slices_are_not_listed_to_the_end_after_a_slice_has_failed() -> None:
     assert sync.state == BEFORE
 
 
-def test_a_failure_of_the_plan_of_everything_leaves_the_given_state() -> None:
-    # Given slices that cannot all be listed
+def test_if_a_first_reading_cannot_be_planned_the_given_state_stays() -> None:
+    # Given a first reading whose slices cannot all be listed
     failing = everything("a")
     failing.names = ["a", RuntimeError("no")]
     strategy = ScriptedStrategy(changes=ReadEverything("why"), first=failing)
@@ -586,7 +588,7 @@ def test_a_failure_of_the_plan_of_everything_leaves_the_given_state() -> None:
 
 
 def saves_of(slices: int) -> tuple[int, int]:
-    """How many states a first sync of so many slices saves, and how many slices they list."""
+    """Return the number of states that a first sync saves, and of slices that they list."""
     sync = Driven(ScriptedStrategy(first=everything(*(f"s{n}-" for n in range(slices)))))
     sync.run()
     listed = [len(state["scan"]["pending"]) if "scan" in state else 0 for state in sync.saved]
@@ -603,13 +605,13 @@ def test_a_state_is_saved_when_all_slices_are_known_and_after_each_of_up_to_fift
 
 
 @pytest.mark.parametrize("slices", [51, 100, 1000, 5000])
-def test_of_thousands_of_slices_a_state_lists_each_fifty_times_at_the_most(slices: int) -> None:
+def test_with_thousands_of_slices_each_is_listed_in_at_most_fifty_states(slices: int) -> None:
     states, listed = saves_of(slices)
     assert listed <= (50 + 1) * slices
     assert states >= 50
 
 
-def test_a_state_is_saved_after_a_fiftieth_of_the_slices_that_are_left() -> None:
+def test_a_state_is_saved_after_each_fiftieth_of_the_unread_slices() -> None:
     # Given a thousand slices
     sync = Driven(ScriptedStrategy(first=everything(*(f"s{n}" for n in range(1000)))))
     # When they are read one by one
@@ -619,13 +621,13 @@ def test_a_state_is_saved_after_a_fiftieth_of_the_slices_that_are_left() -> None
         sync.read_one()
         if len(sync.saved) > max(saved, 1):
             lefts.append(1000 - number - 1)
-    # Then a state is saved when so many are left
+    # Then a state is saved at these numbers of unread slices
     assert lefts[:3] == [980, 960, 941]
     assert lefts[-3:] == [2, 1, 0]
 
 
 def test_changes_save_no_state_of_their_own() -> None:
-    # The CDK asks for one at the end, and nothing can be promised before.
+    # The CDK requests one at the end, and nothing can be promised before that
     sync = Driven(ScriptedStrategy(changes=the_changes("a", "b", "c")), BEFORE)
     sync.run()
     assert sync.saved == []
@@ -634,8 +636,8 @@ def test_changes_save_no_state_of_their_own() -> None:
 # -- progress -------------------------------------------------------------------------------------
 
 
-def test_an_observer_is_told_how_many_slices_there_are_and_when_one_is_done() -> None:
-    # Given two slices that were left, and a change
+def test_an_observer_is_told_the_number_of_slices_and_when_one_is_done() -> None:
+    # Given two unread slices, and one slice of changes
     observer = Noting()
     strategy = ScriptedStrategy(resume=everything("b", "c"), changes=the_changes("d"))
     sync = Sync(strategy, "meetings", unfinished("b", "c"), observer=observer)
@@ -646,7 +648,7 @@ def test_an_observer_is_told_how_many_slices_there_are_and_when_one_is_done() ->
     assert observer.said == [2, "done", "done", "done", 0]
 
 
-def test_an_observer_is_told_of_slices_that_are_still_being_read_when_all_are_known() -> None:
+def test_an_observer_is_told_about_slices_that_end_after_all_are_known() -> None:
     # Given two slices that are being read
     observer = Noting()
     sync = Sync(ScriptedStrategy(changes=the_changes("a", "b")), "m", BEFORE, observer=observer)
@@ -659,7 +661,7 @@ def test_an_observer_is_told_of_slices_that_are_still_being_read_when_all_are_kn
     assert observer.said == [2, "done", "done"]
 
 
-def test_a_slice_that_fails_is_not_done() -> None:
+def test_a_slice_that_fails_is_not_reported_as_done() -> None:
     # Given a slice that fails
     observer = Noting()
     sync = Sync(ScriptedStrategy(first=everything("a", broken=["a"])), "m", {}, observer=observer)
@@ -676,21 +678,21 @@ def test_a_slice_that_fails_is_not_done() -> None:
 
 @dataclass
 class World:
-    """Rows are numbers; a row comes to be at the time of its number. ``fails``: the next page."""
+    """Rows are numbers, each created at the time of its number. ``fails``: fail the next page."""
 
     newest: int
     fails: bool = False
     refuses: list[str] = field(default_factory=list)
 
     def refusal(self, *kinds: str) -> str | None:
-        """Return what the strategy refuses next, if it is one of these."""
+        """Return the next call that the strategy refuses, if it is one of these."""
         if self.refuses and self.refuses[0] in kinds:
             return self.refuses.pop(0)
         return None
 
 
 class WorldReading(Reading):
-    """Reads rows page by page, one on each."""
+    """Reads rows page by page, with one row per page."""
 
     def __init__(
         self,
@@ -796,7 +798,7 @@ REFUSALS = ["resume", "everything", "from start", "state", "midway", "midway fro
 
 
 class AnyOrderOfSteps(RuleBasedStateMachine):
-    """Whatever the order of steps, no state promises a row that was not handed over before."""
+    """In any order of steps, no state promises a row that was not handed over before."""
 
     @initialize(
         rows=st.integers(0, 9),
@@ -818,7 +820,7 @@ class AnyOrderOfSteps(RuleBasedStateMachine):
 
     def start_sync(self) -> None:
         if self.full_refresh and "scan" not in self.saved:
-            self.handed_over = set()  # the destination begins with an empty table
+            self.handed_over = set()  # the destination starts with an empty table
         self.sync = Sync(
             self.strategy,
             "rows",
@@ -835,7 +837,7 @@ class AnyOrderOfSteps(RuleBasedStateMachine):
         self.check(self.saved)
 
     def check(self, state: State) -> None:
-        """All that a state promises has been handed over."""
+        """Check that every row that a state promises has been handed over."""
         scan = state.get("scan", {"then": state, "pending": []})
         left = {row for values in scan["pending"] for row in values["rows"]}
         promised = set(range(self.oldest, scan["then"].get("changed", 0) + 1)) - left
@@ -886,7 +888,7 @@ class AnyOrderOfSteps(RuleBasedStateMachine):
     @precondition(lambda self: self.planned and not self.readers)
     @rule()
     def sync_ends(self) -> None:
-        self.save()  # as the CDK does, after a failure too
+        self.save()  # as the CDK does, even after a failure
         self.start_sync()
 
     @rule()
@@ -901,7 +903,7 @@ class AnyOrderOfSteps(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "sync"):
             return
-        # In the end, two syncs that nothing befalls have handed over every row.
+        # In the end, two syncs without failures must have handed over every row.
         self.world.fails, self.world.refuses = False, []
         for _ in range(2):
             self.is_killed()
@@ -918,8 +920,8 @@ AnyOrderOfSteps.TestCase.settings = settings(max_examples=200, stateful_step_cou
 TestAnyOrderOfSteps = AnyOrderOfSteps.TestCase
 
 
-def test_states_that_many_threads_save_promise_no_row_too_much() -> None:
-    # Given a resumed sync, followed by changes that turn out too many
+def test_states_that_many_threads_save_promise_no_unread_row() -> None:
+    # Given a resumed sync, followed by too many changes to list
     world = World(60, refuses=["midway"])
     strategy = WorldStrategy(world, 2, None, sees=False)
     pending = [{"rows": [row, row + 1]} for row in range(1, 60, 2)]

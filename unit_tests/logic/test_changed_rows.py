@@ -1,4 +1,4 @@
-"""Telling the rows that changed, where everything is read at every sync."""
+"""Finding the rows that changed if every sync reads everything."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def row(id: str, changed: Any, start: Any = None, **fields: Any) -> Row:
 
 
 def rows(changes: ChangedRows, *answers: Iterable[Row], clock: datetime = LATER) -> list[str]:
-    """Begin with the first of a list's answers, take all, and return the ids of the new rows."""
+    """Begin with the first of these answers, take all, and return the ids of the new rows."""
     taken = [Answer(list(one), clock) for one in answers]
     changes.begin(taken[0])
     emitted = Emitted()
@@ -59,39 +59,39 @@ def test_the_bound_is_the_newest_stamp_of_the_first_answer_in_whole_seconds() ->
     state = first(
         [row("a", "2026-06-01T12:00:07.900Z"), row("b", text(seconds=3))], [row("c", text(hours=1))]
     )
-    # Then it is not the bound, for a row of the first list may have changed before it
+    # Then it is not the bound, because a row of the first list may have changed before it
     assert state["changed"] == text(seconds=7)
-    # and is kept: the next sync may rely on it
+    # And it is saved, because the next sync can use it
     assert state["newest"] == text(hours=1)
 
 
 def test_a_row_that_changes_after_its_list_was_read_is_new_to_the_next_sync() -> None:
-    # Given that a changes at 12:10, after the first answer, and b at 12:20 before the second one
+    # Given that a changes at 12:10, after the first answer, and b at 12:20, before the second one
     state = first([row("a", text())], [row("b", text(minutes=20))])
-    # When both are read again
+    # When both lists are read again
     found = then(state, [row("a", text(minutes=10)), row("b", text(minutes=20))])
-    # Then a is new, and b is known
+    # Then only a is new
     assert found == ["a"]
 
 
-def test_the_newest_stamp_that_a_sync_before_has_seen_is_a_bound_too() -> None:
+def test_the_newest_stamp_of_the_previous_sync_can_become_the_bound() -> None:
     # Given a sync that saw a newer stamp after its first answer
     state = first([row("a", text())], [row("b", text(minutes=20))])
     changes = ChangedRows(FIELDS, Before.of(state, "changed"), LATER)
-    # When the first answer of the next one has none that is newer
+    # When the first answer of the next sync has no newer one
     rows(changes, [row("a", text())])
-    # Then the bound moves on to it
+    # Then that stamp becomes the bound
     assert state_of(changes)["changed"] == text(minutes=20)
 
 
 @pytest.mark.parametrize("stamp", [text(days=400), text(hours=1, seconds=1)])
-def test_a_stamp_from_the_future_of_the_providers_clock_is_no_bound(stamp: str) -> None:
+def test_a_stamp_ahead_of_the_providers_clock_does_not_become_the_bound(stamp: str) -> None:
     state = first([row("a", stamp), row("b", text())], [row("c", stamp)])
     assert (state["changed"], state["newest"]) == (text(), text())
 
 
-def test_a_newest_stamp_that_turns_out_to_be_of_the_future_is_brought_down_to_the_clock() -> None:
-    # Given a state of a provider whose clock was an hour ahead
+def test_a_saved_stamp_ahead_of_the_clock_is_set_back_to_the_clock() -> None:
+    # Given a state from a time when the provider's clock was an hour ahead
     state = {**first([row("a", text())]), "newest": text(hours=2)}
     changes = ChangedRows(FIELDS, Before.of(state, "changed"), LATER)
     rows(changes, [row("a", text())])
@@ -99,10 +99,10 @@ def test_a_newest_stamp_that_turns_out_to_be_of_the_future_is_brought_down_to_th
 
 
 def test_the_bound_is_a_whole_second_even_if_there_was_no_answer() -> None:
-    # Given that there was no list to read
+    # Given a sync that had no list to read
     state = {**first([row("a", text())]), "newest": "2026-06-01T12:00:07.900Z"}
     changes = ChangedRows(FIELDS, Before.of(state, "changed"), LATER)
-    # Then a row that is stamped with that second, without a fraction, would be new
+    # Then the bound has no fraction, so a row stamped with that whole second would be new
     assert state_of(changes)["changed"] == text(seconds=7)
 
 
@@ -120,7 +120,7 @@ def test_begin_says_whether_there_is_a_bound(known: Before, stamp: str, found: b
     assert changes.begin(Answer([row("a", stamp)], LATER)) is found
 
 
-def test_without_any_stamp_everything_from_the_epoch_on_is_new() -> None:
+def test_without_any_stamp_every_row_since_the_epoch_is_new() -> None:
     state = first([row("a", None)])
     assert state["changed"] == timestamps.iso(timestamps.EPOCH)
     assert then(state, [row("b", text(days=-9000))]) == ["b"]
@@ -135,25 +135,26 @@ def test_everything_is_new_to_a_first_sync() -> None:
     assert found == ["a", "b", "c"]
 
 
-def test_a_row_is_emitted_once_a_sync_for_each_of_its_versions() -> None:
+def test_each_version_of_a_row_is_emitted_once_per_sync() -> None:
     changes = ChangedRows(FIELDS, Before(), LATER)
     same, edited = row("a", text()), row("a", text(), title="new")
     assert rows(changes, [same], [same], [edited], [edited]) == ["a", "a"]
 
 
-def test_of_the_second_of_the_bound_only_new_versions_are_new() -> None:
+def test_in_the_second_of_the_bound_only_changed_rows_are_new() -> None:
     # Given two rows of one second, and one of the second before
     known = [row("a", text()), row("b", text()), row("old", text(seconds=-1))]
     state = first(known)
-    # When one is edited within that second, and another one stamped with it appears
+    # When one of them is edited within that second, and another row with that stamp appears, then
+    # both are new
     edited = row("b", text(), title="new")
     found = then(state, [known[0], edited, known[2], row("c", text())])
     assert found == ["b", "c"]
-    # Then a row that changed before the bound is not looked at
+    # And a row with a stamp before the bound is not compared
     assert then(state, [row("old", text(seconds=-1), title="new")]) == []
 
 
-def test_a_row_without_a_readable_stamp_is_new_when_it_has_changed() -> None:
+def test_a_row_without_a_readable_stamp_is_new_if_it_changed() -> None:
     state = first([row("a", "soon"), row("b", text())])
     assert then(state, [row("a", "soon"), row("b", text())]) == []
     assert then(state, [row("a", "soon", title="new")]) == ["a"]
@@ -168,11 +169,13 @@ def test_a_row_without_a_readable_stamp_is_new_when_it_has_changed() -> None:
         (READ_TO, True),
     ],
 )
-def test_a_row_that_lay_outside_what_was_read_is_new_however_old(start: int, is_new: bool) -> None:
+def test_a_row_outside_the_range_of_the_previous_sync_is_new_however_old_it_is(
+    start: int, is_new: bool
+) -> None:
     # Given a row that changed long before the bound
     begins = timestamps.iso(timestamps.EPOCH + timedelta(milliseconds=start))
     state = first([row("b", text())])
-    # When its start comes into reach, or had been there
+    # When it is read, then it is new if its start was outside the previous range
     assert then(state, [row("a", text(days=-900), begins)]) == (["a"] if is_new else [])
 
 
@@ -189,7 +192,7 @@ def test_all_rows_of_a_list_that_was_not_read_before_are_new() -> None:
     assert changes.take(answer, "list", Emitted()) == []
 
 
-def test_a_list_is_not_taken_for_a_new_one_if_the_state_does_not_say_which_were_read() -> None:
+def test_no_list_counts_as_new_if_the_state_does_not_say_which_lists_were_read() -> None:
     state = first([row("a", text())])
     del state["partitions"]
     assert then(state, [row("old", text(days=-9))]) == []
@@ -198,9 +201,11 @@ def test_a_list_is_not_taken_for_a_new_one_if_the_state_does_not_say_which_were_
 # -- the state ------------------------------------------------------------------------------------
 
 
-def test_the_state_says_what_was_read() -> None:
+def test_the_state_has_the_bound_the_digests_and_the_range() -> None:
+    # Given a row of the second of the bound, and one from the second before
     changes = ChangedRows(FIELDS, Before(), LATER)
     rows(changes, [row("a", text()), row("old", text(seconds=-1))])
+    # Then the state has a digest of the first only: the second one can be told by its stamp
     assert state_of(changes, "one", "two") == {
         "changed": text(),
         "newest": text(),
@@ -211,13 +216,13 @@ def test_the_state_says_what_was_read() -> None:
     }
 
 
-def test_the_newest_digests_are_kept_and_those_of_rows_without_a_stamp() -> None:
-    # Given more rows at or after the bound than digests are kept
+def test_the_state_keeps_the_newest_digests_and_those_of_rows_without_a_stamp() -> None:
+    # Given more rows at or after the bound than the state can have digests
     known = [row("bound", text())]
     others = [row(f"r{n}", text(seconds=n)) for n in range(1, 5)] + [row("unstamped", "soon")]
     with patch.object(changed_rows, "_MOST_DIGESTS", 3):
         state = first(known, others)
-    # Then the oldest of them come again, which does no harm
+    # Then the oldest of them are emitted again, which does no harm
     assert then(state, known + others) == ["bound", "r1", "r2"]
 
 
@@ -232,14 +237,14 @@ def test_the_newest_digests_are_kept_and_those_of_rows_without_a_stamp() -> None
         ({"partitions": [7]}, {"partitions": frozenset({"7"})}),
     ],
 )
-def test_what_is_unusable_in_a_state_counts_as_not_known(
+def test_unusable_parts_of_a_state_count_as_unknown(
     damage: State, expected: dict[str, Any]
 ) -> None:
     before = Before.of({**first([row("a", text())]), **damage}, "changed")
     assert {name: getattr(before, name) for name in expected} == expected
 
 
-# -- what it is good for --------------------------------------------------------------------------
+# -- the promise ----------------------------------------------------------------------------------
 
 writes = st.lists(st.tuples(st.integers(0, 5), st.sampled_from([0.0, 0.3, 1.0, 70.0])), max_size=3)
 syncs = st.lists(st.lists(writes, min_size=3, max_size=3), min_size=2, max_size=4)
@@ -253,8 +258,8 @@ syncs = st.lists(st.lists(writes, min_size=3, max_size=3), min_size=2, max_size=
 def test_whatever_changes_between_two_answers_is_in_the_table_after_the_next_sync(
     script: list[list[list[tuple[int, float]]]], whole_seconds: bool, skew: timedelta
 ) -> None:
-    # Given two lists of three rows, stamped in whole seconds or not, by another clock than that of
-    # the Date header
+    # Given two lists of three rows. Their stamps may have a fraction, and come from another clock
+    # than the Date header
     now, version = NOW, 0
     truth: dict[str, Row] = {}
 
@@ -273,7 +278,7 @@ def test_whatever_changes_between_two_answers_is_in_the_table_after_the_next_syn
     table = Table("changed")
     state: State | None = None
     for gaps in [*script, [[], [], []]]:
-        # When rows are written before a sync, between its answers, and not at all at the end
+        # When rows are written before and during each sync but the last
         before_the_clock, before_the_first, before_the_second = (iter(gap) for gap in gaps)
         for one in before_the_clock:
             write(*one)
@@ -288,5 +293,5 @@ def test_whatever_changes_between_two_answers_is_in_the_table_after_the_next_syn
         table.load(changes.take(answer("1"), "1", Emitted()))
         table.load(changes.take(asked, "0", Emitted()))
         state = state_of(changes, "0", "1")
-    # Then the table is the truth
+    # Then the table is correct
     assert table.by_id() == truth

@@ -1,4 +1,4 @@
-"""One rule for every answer that is worth another try: how long to wait, and when to give up."""
+"""How long the client waits before it tries again, and when it gives up, for every answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GOOD: Told = (200, {})
 
 
 class NoAuth:
-    """An authenticator without any token to renew."""
+    """An authenticator without a token to renew."""
 
     token, auth_header = "key", "Authorization"
 
@@ -38,7 +38,7 @@ class NoAuth:
 
 
 class Answers:
-    """Answers in the place of a network, the last one again and again, and notes the waits."""
+    """Replaces the network: gives these answers, repeats the last one, and records the waits."""
 
     def __init__(self, *told: Told) -> None:
         self._told = list(told)
@@ -63,7 +63,7 @@ class Answers:
 
 
 def asked(answers: Answers, limit: RateLimit | None = None) -> list[float]:
-    """Send a request. Returns the waits before it was answered well."""
+    """Send a request. Returns the waits before the good answer."""
     client = ApiClient(
         provider="Acme",
         stream="rows",
@@ -85,7 +85,7 @@ def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_retry_after_is_waited_for_and_a_moment_more(status: int) -> None:
+def test_the_wait_is_that_of_retry_after_plus_jitter(status: int) -> None:
     (wait,) = asked(Answers((status, {"Retry-After": "3"}), GOOD))
     assert 3.05 <= wait <= 3.5
 
@@ -96,12 +96,12 @@ def test_retry_after_is_waited_for_and_a_moment_more(status: int) -> None:
         ((429, {"Reset": "5"}), 5.05, 5.5),
         ((429, {"Reset": "5", "Retry-After": "3"}), 3.05, 3.5),
         ((429, {"Reset": "5", "Retry-After": "soon"}), 5.05, 5.5),
-        ((503, {"Reset": "5"}), 1, 1.5),  # a limit is announced with a 429
+        ((503, {"Reset": "5"}), 1, 1.5),  # only a 429 announces a limit
         ((429, {}), 1, 1.5),
         ((503, {}), 1, 1.5),
     ],
 )
-def test_the_providers_own_announcement_comes_second_and_a_growing_wait_last(
+def test_retry_after_comes_first_then_the_providers_own_header_then_a_growing_wait(
     told: Told, least: float, most: float
 ) -> None:
     (wait,) = asked(Answers(told, GOOD), RateLimit(reset_headers=("Reset",)))
@@ -109,8 +109,8 @@ def test_the_providers_own_announcement_comes_second_and_a_growing_wait_last(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_wait_is_never_less_than_grows_with_each_try(status: int) -> None:
-    # Given a provider that keeps asking for no wait
+def test_the_minimum_wait_grows_with_each_try(status: int) -> None:
+    # Given a provider that keeps sending a Retry-After of 0
     again = (status, {"Retry-After": "0"})
     waits = asked(Answers(again, again, again, again, GOOD))
     for wait, least in zip(waits, (0.05, 1, 2, 4)):
@@ -118,7 +118,7 @@ def test_a_wait_is_never_less_than_grows_with_each_try(status: int) -> None:
 
 
 @pytest.mark.parametrize(("status", "tries"), [(429, 9), (503, 6), (501, 6), (408, 6), (425, 6)])
-def test_a_request_is_tried_so_often_and_no_more(status: int, tries: int) -> None:
+def test_the_number_of_tries_is_limited(status: int, tries: int) -> None:
     answers = Answers((status, {}))
     with pytest.raises(AirbyteTracedException, match=f"Tried {tries} times") as raised:
         asked(answers)
@@ -126,7 +126,7 @@ def test_a_request_is_tried_so_often_and_no_more(status: int, tries: int) -> Non
     assert raised.value.failure_type == FailureType.transient_error
 
 
-def test_a_wait_of_more_than_ten_minutes_is_not_begun() -> None:
+def test_a_wait_of_more_than_ten_minutes_is_not_started() -> None:
     answers = Answers((429, {"Retry-After": "601"}), GOOD)
     with pytest.raises(
         AirbyteTracedException, match="Not tried again: the next try would be after 60"
@@ -136,14 +136,14 @@ def test_a_wait_of_more_than_ten_minutes_is_not_begun() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_what_no_other_try_can_help_is_not_tried_again(status: int) -> None:
+def test_a_request_is_not_retried_if_that_cannot_help(status: int) -> None:
     answers = Answers((status, {"Retry-After": "1"}), GOOD)
     with pytest.raises(AirbyteTracedException):
         asked(answers)
     assert answers.requests == 1
 
 
-def test_a_spent_day_is_given_up_at_once() -> None:
+def test_a_spent_daily_limit_is_an_error_at_once() -> None:
     answers = Answers((429, {"Today": "0", "Limit": "1000"}), GOOD)
     limit = RateLimit(remaining_today="Today", limit_today="Limit")
     with pytest.raises(AirbyteTracedException, match=r"a day \(1000\) is reached"):

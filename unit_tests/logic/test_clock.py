@@ -14,14 +14,14 @@ from unit_tests.logic.fakes import NOW, at
 MICROSECOND = timedelta(microseconds=1)
 
 
-def test_a_moment_within_the_second_of_the_clock_has_been_reached() -> None:
-    # Given the Date header, which leaves out the fraction of a second
+def test_a_time_within_the_current_second_of_the_clock_is_not_in_the_future() -> None:
+    # Given a Date header, which has no fraction of a second
     moments = [at(days=-9), NOW, at(seconds=1) - MICROSECOND, at(seconds=1), at(days=9)]
-    # Then what may be that fraction is not the future, and the next second is
+    # Then any fraction of that second counts as past, and the next second as future
     assert reached(moments, NOW) == moments[:3]
 
 
-def test_rows_without_a_moment_are_left_out() -> None:
+def test_rows_without_a_time_are_left_out() -> None:
     assert reached([None, NOW, None], NOW) == [NOW]
 
 
@@ -35,14 +35,14 @@ def test_rows_without_a_moment_are_left_out() -> None:
         (at(days=9), at(seconds=1)),
     ],
 )
-def test_a_moment_from_the_future_becomes_the_end_of_the_clocks_second(
+def test_a_time_in_the_future_becomes_the_end_of_the_clocks_second(
     moment: datetime, expected: datetime
 ) -> None:
     assert clamped(moment, NOW) == expected
 
 
 @given(st.floats(-1e6, 1e6).map(lambda seconds: at(seconds=seconds)))
-def test_a_moment_that_was_reached_is_never_clamped(moment: datetime) -> None:
+def test_a_time_in_the_past_is_never_changed(moment: datetime) -> None:
     if reached([moment], NOW):
         assert clamped(moment, NOW) == moment
 
@@ -63,7 +63,8 @@ def test_a_state_is_ahead_when_it_is_more_than_a_day_in_the_future(
     assert is_ahead(moment, NOW) is ahead
 
 
-def test_what_is_said_of_a_state_that_is_ahead_names_the_clock_and_what_is_read() -> None:
+def test_the_message_about_a_state_that_is_ahead_has_the_clock_and_what_is_read() -> None:
+    # Then everything is read again, or only the part that the state belongs to
     assert ahead_in_words("Acme", NOW) == (
         "the saved state is ahead of Acme's clock (2026-06-01T12:00:00.000000Z); reading "
         "everything again."

@@ -1,4 +1,4 @@
-"""Close's event log: what it shows that a state does not know, and what the next state may say."""
+"""Close's event log: what is new compared with a state, and what the next state may promise."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def log(api: Any, days: int = 29) -> EventLog:
 
 
 def state(as_of: str | None = None, **fields: Any) -> State:
-    """A state that knows everything up to noon."""
+    """Return a state that has everything up to noon."""
     events = dict.fromkeys(ACTIONS, text())
     return {CURSOR: as_of or text(), "events": events, **fields}
 
@@ -58,73 +58,75 @@ def since(api: FakeClose, before: State) -> LogReading:
     return log(api).changes_since(before)
 
 
-# -- what events say of a meeting -----------------------------------------------------------------
+# -- what events say about a meeting --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_deletion_counts_whatever_other_events_there_are_and_in_any_order(order: int) -> None:
+def test_a_deletion_takes_precedence_over_other_events_in_any_order(order: int) -> None:
     # Given a deletion and a later event
     deletion = event("ev1", action="deleted", lead_id="lead")
     later = event("ev2", date_updated=text(minutes=9), lead_id="other")
-    # When they come in either order
+    # When they are listed in either order
     (change,) = changes_of(*[deletion, later][::order]).by_id.values()
-    # Then the deletion counts
+    # Then the meeting counts as deleted
     assert change.is_deletion
     assert change.lead_id == "lead"
-    # and its tombstone is as late as the latest event
+    # And its tombstone has the time of the latest event
     assert change.moment == at(minutes=9)
 
 
 @pytest.mark.parametrize("place", ["data", "previous_data"])
-def test_a_tombstone_is_later_than_the_row_that_an_event_shows(place: str) -> None:
+def test_a_tombstone_is_later_than_the_row_in_an_event(place: str) -> None:
     shown = event(action="deleted", **{place: {"date_updated": text(minutes=30)}})
     (change,) = changes_of(shown).by_id.values()
     assert change.moment == at(minutes=30, microseconds=1)
 
 
 @pytest.mark.parametrize("damage", [{"date_updated": "soon"}, {"object_id": None}])
-def test_an_event_that_does_not_say_when_it_was_or_of_what_cannot_be_trusted(damage: Row) -> None:
+def test_an_event_without_a_time_or_an_object_is_an_error(damage: Row) -> None:
     with pytest.raises(Untrustworthy, match="no usable date_updated or object_id"):
         changes_of(event(**damage))
 
 
-def test_an_event_of_something_else_tells_of_no_meeting() -> None:
+def test_an_event_about_another_object_is_ignored() -> None:
     assert changes_of(event(object_type="lead")).by_id == {}
     assert list(changes_of({**event(), "object_type": "activity.meeting"}).by_id) == ["m1"]
 
 
-# -- where a first sync begins --------------------------------------------------------------------
+# -- where a first sync starts --------------------------------------------------------------------
 
 
-def test_the_newest_event_of_any_kind_is_asked_for() -> None:
+def test_the_newest_event_of_any_kind_is_requested() -> None:
     # Given
     api = FakeClose()
     api.insert(at())
     api.now = at(minutes=1)
     api.edit("m1", action="canceled")
-    # When the newest event is asked for, then this is it, in one request
+    # When the newest event is requested, then one request finds it
     assert log(api).newest() == Newest(at(minutes=1), at(minutes=1, seconds=1))
     assert [one.params for one in api.asked] == [{"_limit": "1"}]
 
 
-def test_where_filters_are_required_the_newest_update_stands_for_all() -> None:
-    # Given a log that answers requests with filters only
+def test_if_filters_are_required_the_newest_update_is_used() -> None:
+    # Given a log that refuses requests without filters
     api = FakeClose()
     api.log = "filtered"
     api.insert(at())
     api.edit("m1")
-    # When the newest event is asked for, then it is that of the updates
+    # When the newest event is requested, then it is the newest update
     assert log(api).newest().moment == at()
     assert [one.params.get("action") for one in api.asked] == [None, "updated"]
 
 
 @pytest.mark.parametrize(("status", "closed"), [(403, True), (400, False)])
-def test_a_log_that_may_not_be_read_is_closed(status: int, closed: bool) -> None:
+def test_a_log_that_the_key_may_not_read_counts_as_closed(status: int, closed: bool) -> None:
     api = ScriptedApi(Answer([], at(), status=status))
     assert log(api).newest() == Newest(None, at(), closed=closed)
 
 
-def test_a_first_state_knows_everything_up_to_the_newest_event_but_no_future() -> None:
+def test_a_first_state_promises_everything_up_to_the_newest_event_but_not_beyond_the_clock() -> (
+    None
+):
     assert log(FakeClose()).state_at(Newest(at(), at(minutes=1))) == state(text(minutes=1))
     ahead = log(FakeClose()).state_at(Newest(at(days=1), at()))
     assert ahead["events"] == dict.fromkeys(ACTIONS, text(seconds=1))
@@ -134,9 +136,11 @@ def test_a_first_state_knows_everything_up_to_the_newest_event_but_no_future() -
 # -- what changed ---------------------------------------------------------------------------------
 
 
-def test_each_action_is_asked_for_what_is_new_and_the_look_back_before_it() -> None:
+def test_the_log_is_requested_per_action_from_the_look_back_before_the_watermark() -> None:
     api = FakeClose()
+    # When a sync starts from a state of noon
     since(api, state())
+    # Then there is one request per action, from five minutes before noon
     assert [one.params for one in api.asked] == [
         {
             "object_type": "activity.meeting",
@@ -147,14 +151,16 @@ def test_each_action_is_asked_for_what_is_new_and_the_look_back_before_it() -> N
     ]
 
 
-def test_the_watermark_of_an_action_is_its_own_newest_event_or_what_was_shown_before() -> None:
-    # Given an event of the action that is asked for second
+def test_the_watermark_of_an_action_is_its_newest_event_or_the_newest_seen_before_its_query() -> (
+    None
+):
+    # Given an event of the action that is requested second
     api = FakeClose()
     api.insert(at(), late=timedelta(days=9))
     api.now = at(minutes=1)
     api.edit("m1", action="created")
     found = since(api, state())
-    # Then the query that came first promises noon, and the others what was seen by then
+    # Then the first query still promises noon, and the others promise the event, which was seen
     assert found.state["events"] == {
         **dict.fromkeys(ACTIONS, text(minutes=1)),
         "updated": text(),
@@ -162,7 +168,7 @@ def test_the_watermark_of_an_action_is_its_own_newest_event_or_what_was_shown_be
     assert list(found.changes) == ["m1"]
 
 
-def test_an_event_from_the_future_is_no_watermark() -> None:
+def test_an_event_in_the_future_does_not_become_the_watermark() -> None:
     # Given an event that is two days ahead of the clock
     shown = ScriptedApi(
         Answer([event(date_updated=text(days=2))], at(minutes=1), body={}),
@@ -174,37 +180,37 @@ def test_an_event_from_the_future_is_no_watermark() -> None:
     assert found.state["events"]["updated"] == text(minutes=1, seconds=1)
 
 
-def test_events_that_were_seen_before_are_not_new_unless_they_were_changed_in_place() -> None:
+def test_known_events_are_new_only_if_they_were_changed_in_place() -> None:
     api = FakeClose()
     api.insert(at())
     api.now = at(minutes=1)
     api.edit("m1")
     first = since(api, state())
     assert list(first.changes) == ["m1"]
-    # When the same events are listed again, because the look-back reaches them
+    # When the same events are listed again, because they are within the look-back
     seen = {**state(), **first.state, "events_seen": pack(first.overlapping)}
     assert since(api, seen).changes == {}
-    # and when the last one is changed in place
+    # And when the last one is changed in place
     api.now += timedelta(seconds=1)
     api.change_last_event()
     assert list(since(api, seen).changes) == ["m1"]
 
 
-def test_only_events_that_the_next_sync_sees_again_are_remembered() -> None:
-    # Given events of noon, and one of ten minutes later
+def test_a_state_only_has_events_that_the_next_sync_lists_again() -> None:
+    # Given events at noon, and one ten minutes later
     api = FakeClose()
     api.insert(at())
     api.edit("m1")
     api.now = at(minutes=10)
     api.edit("m1")
     found = since(api, state())
-    # Then the one from more than five minutes before the oldest watermark would not be asked for
+    # Then those more than five minutes before the oldest watermark are left out
     assert found.state["events"]["created"] == text(minutes=10)
     assert len(found.overlapping) == 1
 
 
-def test_a_watermark_that_stays_behind_keeps_older_events_in_sight() -> None:
-    # Given updates up to noon only, and a creation ten minutes later: the updates are listed again
+def test_a_watermark_that_stays_behind_keeps_older_events_in_the_state() -> None:
+    # Given updates up to noon, and a creation ten minutes later. The updates are listed again
     api = FakeClose()
     api.insert(at(), late=timedelta(days=1))
     api.edit("m1")
@@ -215,17 +221,17 @@ def test_a_watermark_that_stays_behind_keeps_older_events_in_sight() -> None:
     assert len(found.overlapping) == 2
 
 
-def test_new_deletions_are_told_by_the_version_of_their_event() -> None:
+def test_new_deletions_are_found_by_the_version_of_their_event() -> None:
     # Given a deletion
     api = FakeClose()
     api.insert(at())
     api.now = at(minutes=1)
     api.delete("m1")
-    # When it is seen for the first time, then it is new
+    # When it is listed for the first time, then it is new
     found = since(api, state())
     assert list(found.deletions.values()) == ["m1"]
     assert found.changes["m1"].is_deletion
-    # And from then on it is not
+    # And after that it is not
     seen = {**state(), **found.state, "events_seen": pack(found.overlapping)}
     assert since(api, seen).deletions == {}
 
@@ -237,24 +243,24 @@ def test_the_log_is_read_down_to_the_bound_and_no_further() -> None:
     api = ScriptedApi(*pages, Answer([], at(minutes=2), body={}))
     log(api).changes_since(state())
     updates = [one.page for one in api.asked if one.params["action"] == "updated"]
-    # Then the page that is older than that is the last one
+    # Then the first page with an event before the bound is the last one
     assert updates == [None, "ev1"]
 
 
-def test_a_log_that_repeats_its_pages_has_no_end() -> None:
+def test_a_log_that_repeats_its_pages_is_an_error() -> None:
     api = ScriptedApi(Answer([event()], at(minutes=2), body={}, following="more"))
     with pytest.raises(Untrustworthy, match="do not end"):
         log(api).changes_since(state())
     assert len(api.asked) == 4
 
 
-def test_an_action_that_is_refused_cannot_be_trusted() -> None:
+def test_a_refused_action_is_an_error() -> None:
     api = ScriptedApi(Answer([], at(), status=400))
     with pytest.raises(Untrustworthy, match="refused to list the events of one action"):
         log(api).changes_since(state())
 
 
-def test_a_log_that_is_closed_leaves_the_state_as_it_was() -> None:
+def test_a_closed_log_leaves_the_state_unchanged() -> None:
     api = FakeClose()
     api.log = "closed"
     found = since(api, state())
@@ -262,19 +268,19 @@ def test_a_log_that_is_closed_leaves_the_state_as_it_was() -> None:
     assert log(api).deletions() == {}
 
 
-def test_a_watermark_that_was_known_for_longer_than_the_look_back_is_settled() -> None:
-    # Given a watermark that was known ten minutes ago
+def test_a_watermark_known_for_longer_than_the_look_back_is_settled() -> None:
+    # Given a watermark that has been known for ten minutes
     api = FakeClose()
     api.now = at(minutes=10)
     # When nothing has changed, then it is settled
     found = since(api, state(seen_at=text()))
     assert found.state["settled"] is True
-    # and then its own moment only is asked for
+    # And then the log is requested from that very time on
     since(api, {**state(), **found.state})
     assert api.asked[0].params["date_updated__gte"] == "2026-06-01T12:00:00+00:00"
 
 
-# -- a log that does not reach back far enough ----------------------------------------------------
+# -- a log that does not go back far enough -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -284,23 +290,21 @@ def test_a_watermark_that_was_known_for_longer_than_the_look_back_is_settled() -
         (text(days=2), "the saved state is ahead of Close's clock"),
     ],
 )
-def test_a_state_that_the_log_does_not_reach_leads_to_reading_everything(
-    as_of: str, words: str
-) -> None:
+def test_with_a_state_older_than_the_log_everything_is_read(as_of: str, words: str) -> None:
     with pytest.raises(ReadEverything, match=words) as raised:
         since(FakeClose(), state(as_of))
     assert not raised.value.from_start
 
 
-def test_a_state_as_old_as_the_log_is_trusted_to_be_can_be_used() -> None:
+def test_a_state_within_the_trusted_length_of_the_log_can_be_used() -> None:
     since(FakeClose(), state(text(days=-29, seconds=1)))
 
 
 @pytest.mark.parametrize(("days_later", "reaches"), [(28, True), (30, False)])
-def test_the_stamps_of_events_tell_how_far_back_the_log_reaches_if_the_clock_stands_still(
+def test_if_the_date_header_stands_still_the_stamps_of_events_show_the_reach_of_the_log(
     days_later: int, reaches: bool
 ) -> None:
-    # Given a Date header that stands still
+    # Given a Date header that does not advance
     shown = event(date_updated=text(days=days_later - 60))
     api = ScriptedApi(Answer([shown], at(), body={}))
     before = state(text(days=-1))
@@ -329,7 +333,7 @@ def test_all_deletions_are_listed_without_a_bound() -> None:
     assert {tuple(one.params.values()) for one in api.asked} == {("activity.meeting", "deleted")}
 
 
-def test_the_version_of_an_event_is_its_id_and_time_of_change() -> None:
+def test_the_version_of_an_event_is_its_id_and_its_time_of_change() -> None:
     api = ScriptedApi(Answer([event()], at(minutes=2), body={}), Answer([], at(), body={}))
     found = log(api).changes_since(state())
     assert found.overlapping == [digest(["ev1", text(minutes=1)])]

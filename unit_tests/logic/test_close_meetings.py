@@ -1,4 +1,4 @@
-"""Close's meetings, whatever is written between any two requests."""
+"""Close's meetings, with any writes between any two requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def strategy(api: FakeClose, **options: Any) -> MeetingsStrategy:
 
 
 def aim_at(rows: int) -> ExitStack:
-    """Let windows be as wide as that for so many rows."""
+    """Make windows as wide as this number of rows needs."""
     stack = ExitStack()
     for module in (density, windows):
         stack.enter_context(patch.object(module, "ROWS_AIMED_AT", rows))
@@ -66,14 +66,14 @@ def test_a_window_that_fits_a_page_is_one_request() -> None:
     assert bounds(api) == [("2026-05-31T12:00:00+00:00", "2026-06-02T12:00:00+00:00")]
 
 
-def test_an_open_window_that_does_not_fit_a_page_is_cut_where_it_was_made() -> None:
-    # Given more meetings than fit a page
+def test_an_open_window_that_does_not_fit_a_page_is_split_at_the_time_of_its_creation() -> None:
+    # Given more meetings than fit on a page
     api = FakeClose()
     for number in range(4):
         api.insert(at(days=number - 2))
-    # When they are read, then all are there
+    # When they are read, then none is missing
     assert sorted(read(api, window())) == ["m1", "m2", "m3", "m4"]
-    # And the window was cut at the moment of its making
+    # And the window was split at the time when it was created
     assert bounds(api)[:3] == [
         (None, None),
         ("2026-06-01T12:00:00+00:00", None),
@@ -81,20 +81,20 @@ def test_an_open_window_that_does_not_fit_a_page_is_cut_where_it_was_made() -> N
     ]
 
 
-def test_a_second_that_does_not_fit_a_page_is_skipped_through() -> None:
-    # Given seven meetings of one second, in pages of three
+def test_a_second_that_does_not_fit_a_page_is_read_with_skip() -> None:
+    # Given seven meetings in one second, and pages of three
     api = FakeClose()
     for number in range(7):
         api.insert(at(microseconds=number))
     with aim_at(2):
         found = read(api, window(at(), at(seconds=1)))
-    # Then each page begins with the last row of the one before it
+    # Then each page starts with the last row of the previous one
     assert set(found) == set(api.meetings)
     assert [one.page for one in api.asked] == [None, 2, 4]
 
 
-def test_a_full_second_whose_meetings_do_not_all_say_so_cannot_be_trusted() -> None:
-    # Given a full second, one of whose meetings does not say when it was made
+def test_a_full_second_with_a_meeting_without_date_created_is_an_error() -> None:
+    # Given more than a page of meetings in one second, one of them without a date_created
     api = FakeClose()
     for _ in range(4):
         api.insert(at())
@@ -106,23 +106,23 @@ def test_a_full_second_whose_meetings_do_not_all_say_so_cannot_be_trusted() -> N
         return found
 
     api.answer = answer  # type: ignore[method-assign]
-    # When it is read, then it is not trusted
+    # When the second is read, then the answer is not trusted
     with pytest.raises(Untrustworthy, match="date_created does not confirm that second"):
         read(api, window(at(), at(seconds=1)))
 
 
 @pytest.mark.parametrize("starts", ["0001-01-01T05:00:00Z", "9999-12-31T05:00:00Z"])
-def test_the_ends_of_the_calendar_can_be_read_as_far_as_they_fit_a_page(starts: str) -> None:
+def test_each_end_of_the_calendar_can_be_read_if_it_fits_a_page(starts: str) -> None:
     # Given a full page of meetings at one end of the calendar, and others
     api = FakeClose()
     for _ in range(3):
         api.insert(parse(starts))
     for number in range(9):
         api.insert(at(days=number))
-    # When they are read, then all are there
+    # When they are read, then none is missing
     with aim_at(2):
         assert set(read(api, window())) == set(api.meetings)
-    # And one more at that end cannot be read
+    # And with one more meeting at that end, the read fails
     api.insert(parse(starts))
     with aim_at(2), pytest.raises(Untrustworthy, match="at the end of the calendar"):
         read(api, window())
@@ -135,10 +135,10 @@ starts = st.integers(0, 40).map(lambda n: at(seconds=n)) | st.datetimes(
 
 @given(meetings=st.lists(starts, max_size=40), most=st.integers(1, 24), seed=st.integers(0, 99))
 @settings(max_examples=100)
-def test_every_meeting_is_in_one_of_the_windows_that_time_is_cut_into(
+def test_the_windows_together_contain_every_meeting(
     meetings: list[Any], most: int, seed: int
 ) -> None:
-    # Given meetings of any density, in an order that says nothing
+    # Given meetings of any density, in a random order
     api = FakeClose()
     api.shuffle = lambda id: crc32(f"{id} {seed}".encode())
     for moment in meetings:
@@ -146,7 +146,7 @@ def test_every_meeting_is_in_one_of_the_windows_that_time_is_cut_into(
     with aim_at(2):
         cut = WindowReader(MeetingList(api)).cut_everything(at(), most)
         found = read(api, *cut)
-    # Then the windows follow each other and leave nothing out
+    # Then the windows are adjacent, without outer bounds, and no meeting is missing
     assert len(cut) <= most + 1
     assert [one.start for one in cut] == [None, *(one.end for one in cut[:-1])]
     assert cut[-1].end is None
@@ -161,7 +161,7 @@ def in_bursts(chance: Random) -> list[int]:
     found: list[int] = []
     for _ in range(chance.randrange(1, 25)):
         begin, meetings = chance.randrange(1000 * 86_400), chance.randrange(2, 300)
-        # Windows are cut by the second, so a second must not hold a large part of a page.
+        # Windows have whole seconds, so one second must not have a large part of a page.
         length = chance.choice([meetings // 15 + 1, 90, 3600])
         found += [
             begin + chance.randrange(max(length, meetings // 15 + 1)) for _ in range(meetings)
@@ -177,10 +177,10 @@ def on_working_days(chance: Random) -> list[int]:
 @pytest.mark.parametrize("order", ["newest first", "oldest first"])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("spread", [spread_evenly, in_bursts, on_working_days])
-def test_a_first_sync_takes_two_requests_a_hundred_meetings_however_they_are_spread(
+def test_a_first_sync_takes_two_requests_per_hundred_meetings_for_any_distribution(
     spread: Callable[[Random], list[int]], seed: int, order: str
 ) -> None:
-    # Given meetings of the last years, in the order of time
+    # Given meetings of the last years, in chronological order
     api = FakeClose(page_size=100)
     for seconds in sorted(spread(Random(seed))):
         api.insert(at(seconds=-seconds))
@@ -189,7 +189,7 @@ def test_a_first_sync_takes_two_requests_a_hundred_meetings_however_they_are_spr
     # When they are read as a first sync does
     reader = WindowReader(MeetingList(api))
     found = read_with(reader, *reader.cut_everything(at(), 24))
-    # Then that took no more requests than the probes, the windows and two a hundred meetings
+    # Then that took the probes, one request per window, and two per hundred meetings at most
     assert set(found) == set(api.meetings)
     assert len(api.asked) <= 2.2 * len(api.meetings) / 100 + 45
 
@@ -208,7 +208,7 @@ def test_a_window_of_another_form_is_refused(damage: State) -> None:
 
 
 class Writer:
-    """Writes at random, sometimes with events that can be seen minutes later."""
+    """Makes random writes, some with events that become visible minutes later."""
 
     def __init__(self, api: FakeClose, seed: int) -> None:
         self._api = api
@@ -258,7 +258,7 @@ class Writer:
     seed=st.integers(0, 10**6),
 )
 @settings(max_examples=150)
-def test_the_table_becomes_the_truth_whatever_is_written_during_syncs_some_of_which_are_killed(
+def test_after_any_writes_during_syncs_of_which_some_are_killed_the_table_becomes_correct(
     syncs: list[tuple[dict[int, int], int | None]],
     log: str,
     ignores_dates: bool,
@@ -273,7 +273,7 @@ def test_the_table_becomes_the_truth_whatever_is_written_during_syncs_some_of_wh
         write()
     table, state = Table(CURSOR), dict[str, Any]()
     with aim_at(2):
-        # When it is written to during syncs, of which some are killed
+        # When there are writes during syncs, some of which are killed
         for writes, killed in syncs:
             api.forget()
             for number, times in writes.items():
@@ -288,21 +288,21 @@ def test_the_table_becomes_the_truth_whatever_is_written_during_syncs_some_of_wh
             )
             assert course.error is None
             state = course.state
-        # and no more, until every event can be seen
+        # And then none, until every event is visible
         write.rests = True
         api.now += timedelta(minutes=6)
         synced(strategy(api, most_windows=4), state, table)
-    # Then the table has the meetings as they are, and those that it knew and are gone as deleted
+    # Then the table has the current meetings, and marks those as deleted that no longer exist
     found = table.by_id()
     live = {id: row for id, row in found.items() if not row.get("is_deleted")}
     assert live == api.meetings
 
 
-# -- what a later sync asks for -------------------------------------------------------------------
+# -- requests of a later sync ----------------------------------------------------------------------
 
 
 def synced_at_noon(api: FakeClose) -> State:
-    """The state of a first sync; then ten minutes pass."""
+    """Return the state of a first sync, after which ten minutes pass."""
     found: State = synced(strategy(api)).state
     api.now = at(minutes=10)
     api.forget()
@@ -313,7 +313,7 @@ def ids_asked(api: FakeClose) -> list[str]:
     return [one.params["id__in"] for one in api.asked if "id__in" in one.params]
 
 
-def test_changed_meetings_are_asked_for_by_id_as_many_as_a_page_holds() -> None:
+def test_changed_meetings_are_requested_by_id_with_a_page_of_ids_per_request() -> None:
     # Given five meetings that have changed since the last sync
     api = FakeClose()
     for _ in range(5):
@@ -328,8 +328,8 @@ def test_changed_meetings_are_asked_for_by_id_as_many_as_a_page_holds() -> None:
     assert {row["id"] for row in course.rows} == set(api.meetings)
 
 
-def test_a_deletion_is_looked_at_again_until_the_meeting_is_not_shown_any_more() -> None:
-    # Given a meeting that is deleted and still shown
+def test_a_deletion_is_checked_again_until_the_meeting_is_no_longer_listed() -> None:
+    # Given a deleted meeting that is still listed
     api = FakeClose()
     row = api.meetings[api.insert(at(days=-400))]
     state = synced_at_noon(api)
@@ -337,18 +337,18 @@ def test_a_deletion_is_looked_at_again_until_the_meeting_is_not_shown_any_more()
     api.meetings["m1"] = row
     course = synced(strategy(api), state)
     assert [one.get("is_deleted") for one in course.rows] == [None]
-    # When it is gone, then the next sync says so
+    # When it is no longer listed, then the next sync emits the deletion
     del api.meetings["m1"]
     course = synced(strategy(api), course.state)
     assert [(one["id"], one["is_deleted"]) for one in course.rows] == [("m1", True)]
-    # and the one after that does not ask for it
+    # And the sync after that does not request it
     api.forget()
     assert synced(strategy(api), course.state).rows == []
     assert ids_asked(api) == []
 
 
-def test_a_meeting_that_a_page_leaves_out_is_asked_for_once_more() -> None:
-    # Given an answer that leaves one of two changed meetings out
+def test_a_meeting_that_is_missing_from_an_answer_is_requested_once_more() -> None:
+    # Given an answer that lacks one of two changed meetings
     api = FakeClose()
     for _ in range(2):
         api.insert(at(days=-400))
@@ -359,7 +359,7 @@ def test_a_meeting_that_a_page_leaves_out_is_asked_for_once_more() -> None:
     api.before(8, lambda: api.meetings.pop("m2"))
     api.before(9, lambda: api.meetings.update(hidden))
     course = synced(strategy(api), state)
-    # Then it is read all the same
+    # Then a second request reads it
     assert ids_asked(api) == ["m1,m2", "m2"]
     assert [row["id"] for row in course.rows] == ["m1", "m2"]
 
@@ -368,7 +368,7 @@ def test_every_sync_reads_two_weeks_back_and_a_quarter_ahead_again() -> None:
     api = FakeClose()
     state = synced_at_noon(api)
     synced(strategy(api), state)
-    # Without any event, the clock is what the window is about
+    # Without events, the window is around the clock
     assert bounds(api)[-1] == ("2026-05-18T12:10:07+00:00", "2026-08-30T12:10:07+00:00")
 
 
@@ -383,8 +383,8 @@ def test_the_window_that_is_read_again_spans_the_clock_and_the_newest_event() ->
     assert (first, end) == ("2026-05-18T12:00:00+00:00", "2026-08-31T12:10:07+00:00")
 
 
-def test_what_a_first_sync_has_seen_of_that_window_is_not_emitted_again() -> None:
-    # Given meetings whose last events are older than the look-back before the newest event
+def test_rows_in_that_window_that_a_first_sync_emitted_are_not_emitted_again() -> None:
+    # Given meetings whose last events are outside the look-back before the newest event
     api = FakeClose()
     api.now = at(hours=-1)
     for days in (-15, -13, 0, 80):
@@ -393,25 +393,25 @@ def test_what_a_first_sync_has_seen_of_that_window_is_not_emitted_again() -> Non
     api.insert(at(days=-400))
     state = synced_at_noon(api)
     assert [row["id"] for row in synced(strategy(api), state).rows] == ["m5"]
-    # When one in the window changes in silence, then it is emitted
+    # When one in the window changes without an event, then it is emitted
     api.add_in_silence("m2")
     assert {row["id"] for row in synced(strategy(api), state).rows} == {"m2", "m5"}
 
 
 def test_without_the_log_a_wider_window_is_read_again() -> None:
-    # Given a log that may not be read
+    # Given a log that the key may not read
     api = FakeClose()
     api.log = "closed"
     state = synced_at_noon(api)
     # When a later sync runs
     synced(strategy(api), state)
-    # Then it reads a quarter back and a year ahead
+    # Then it reads a quarter of a year back and a year ahead
     first, end = bounds(api)[-1]
     assert (first, end) == ("2026-03-03T12:10:01+00:00", "2027-06-01T12:10:01+00:00")
 
 
-def test_what_was_deleted_while_the_state_could_not_be_used_is_told_by_the_log() -> None:
-    # Given a state that is older than the log is trusted to reach
+def test_deletions_since_an_unusable_state_are_found_in_the_log() -> None:
+    # Given a state that is older than the trusted length of the log
     api = FakeClose()
     api.insert(at(days=-400))
     state = synced_at_noon(api)

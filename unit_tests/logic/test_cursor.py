@@ -1,4 +1,4 @@
-"""The cursor hands the sync's states to the CDK, in order. No run of the CDK is needed for that."""
+"""The cursor passes the states of the sync to the CDK, in order. Tested without running the CDK."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STREAM = "meetings"
 
 
 class Messages(InMemoryMessageRepository):
-    """Keeps the states of the messages it gets; a test may hold up the first one."""
+    """Records the states in messages. A test can delay the first one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def run(cursor: SyncCursor) -> None:
             pass
 
 
-def test_the_sync_begins_with_the_saved_state() -> None:
+def test_the_sync_starts_with_the_saved_state() -> None:
     strategy = ScriptedStrategy(changes=the_changes())
     cursor = cursor_of(strategy, BEFORE)
     assert cursor.state == BEFORE
@@ -110,14 +110,14 @@ def test_the_state_of_another_stream_is_not_used() -> None:
     assert strategy.asked == [("first", None)]
 
 
-def test_a_state_from_a_time_without_a_cursor_is_left_with_a_warning(
+def test_a_state_saved_without_a_cursor_is_ignored_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     # Given what the CDK saves for a stream without a cursor
     strategy = ScriptedStrategy(first=everything("a"))
-    # When the stream has one
+    # When the stream gets a cursor
     cursor = cursor_of(strategy, {NO_CURSOR_STATE_KEY: True})
-    # Then it is read from the start, and the strategy never sees the key
+    # Then it is read from the start, and the strategy never gets that key
     assert cursor.state == {}
     run(cursor)
     assert strategy.asked == [("first", None)]
@@ -133,19 +133,19 @@ def test_a_full_refresh_leaves_a_complete_state_and_keeps_an_unfinished_one() ->
     assert cursor_of(ScriptedStrategy(), left, full_refresh=True).state == left
 
 
-def test_each_state_that_the_sync_saves_leaves_as_a_message() -> None:
+def test_each_state_that_the_sync_saves_is_sent_as_a_message() -> None:
     # Given a first sync of two slices
     messages = Messages()
     cursor = cursor_of(ScriptedStrategy(first=everything("a", "b")), messages=messages)
-    # When it is run, and the CDK asks for a state at the end
+    # When it is run, and the CDK requests a state at the end
     run(cursor)
     cursor.ensure_at_least_one_state_emitted()
     # Then
     assert messages.states == [unfinished("a", "b"), unfinished("b"), AFTER, AFTER]
 
 
-def test_states_leave_in_the_order_in_which_they_were_taken() -> None:
-    # Given a state that has been taken, and is on its way out
+def test_states_are_sent_in_the_order_in_which_they_were_created() -> None:
+    # Given a state that is being sent
     messages = Messages()
     cursor = cursor_of(ScriptedStrategy(first=everything("a", "b")), messages=messages)
     slices = cursor.sync.slices()
@@ -155,7 +155,7 @@ def test_states_leave_in_the_order_in_which_they_were_taken() -> None:
         list(cursor.sync.read(first))
 
     def meanwhile() -> None:
-        # When another worker ends a slice meanwhile, and wants to save a later state
+        # When another worker finishes a slice meanwhile and saves a later state
         worker.start()
         worker.join(0.2)
 
@@ -163,7 +163,7 @@ def test_states_leave_in_the_order_in_which_they_were_taken() -> None:
     messages.at_the_first = meanwhile
     cursor.ensure_at_least_one_state_emitted()
     worker.join(10)
-    # Then that one leaves after the first one
+    # Then that one is sent after the first one
     assert messages.states[-2:] == [unfinished("a", "b"), unfinished("b")]
 
 
@@ -177,16 +177,16 @@ def test_the_observer_is_the_syncs() -> None:
     assert observer.said == [1, "done", 0]
 
 
-def test_nothing_that_the_cdk_tells_the_cursor_changes_its_state() -> None:
+def test_calls_of_the_cdk_do_not_change_the_state_of_the_cursor() -> None:
     # Given a first sync whose slice is being read
     cursor = cursor_of(ScriptedStrategy(first=everything("a")))
     pages = cursor.sync.read(next(cursor.sync.slices()))
     next(pages)
     record: Any = object()
-    # When the CDK tells it of a record, and that the partition is closed
+    # When the CDK reports a record and the end of the partition
     cursor.observe(record)
     cursor.close_partition(record)
-    # Then the slice is still left
+    # Then the slice is still unread
     assert cursor.state == unfinished("a")
     assert cursor.should_be_synced(record)
     assert list(cursor.stream_slices()) == []

@@ -1,4 +1,4 @@
-"""Rows that were seen before are recognized, in a state that stays small."""
+"""Known rows are recognized, with a state that stays small."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def saved(rows: list[SeenRow]) -> Any:
     seen = SeenRows()
     for one in rows:
         seen.add(one)
-    return json.loads(json.dumps(seen.state()))  # as it comes back from a state file
+    return json.loads(json.dumps(seen.state()))  # as a state file returns it
 
 
 def picked(state: object, rows: list[SeenRow], page_size: int = 7) -> set[str]:
@@ -50,14 +50,14 @@ def picked(state: object, rows: list[SeenRow], page_size: int = 7) -> set[str]:
 # -- digests --------------------------------------------------------------------------------------
 
 
-def test_the_order_of_keys_does_not_change_a_digest_and_a_value_does() -> None:
+def test_a_digest_depends_on_values_and_not_on_the_order_of_keys() -> None:
     assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
     assert len(digest({"a": 1})) == 6
 
 
 def test_values_that_the_fast_library_refuses_have_digests_too() -> None:
-    # An integer beyond 64 bits, and what is nested deeper than it goes
+    # An integer beyond 64 bits, and a value that is nested too deeply for the library
     deep: Any = 1
     for _ in range(300):
         deep = [deep]
@@ -72,12 +72,12 @@ def test_a_digest_is_the_same_in_every_process() -> None:
 
 
 @given(st.frozensets(st.binary(min_size=6, max_size=6)))
-def test_packed_digests_come_back(digests: frozenset[bytes]) -> None:
+def test_packed_digests_can_be_unpacked(digests: frozenset[bytes]) -> None:
     assert unpack(pack(digests)) == digests
 
 
 @pytest.mark.parametrize("text", [None, 7, "", "no base64!", ["AAAA"], {}])
-def test_anything_else_in_a_state_holds_no_digests(text: Any) -> None:
+def test_any_other_value_in_a_state_counts_as_no_digests(text: Any) -> None:
     assert unpack(text) == frozenset()
 
 
@@ -90,38 +90,38 @@ def test_equal_sets_of_digests_are_packed_alike() -> None:
 # -- rows of a window -----------------------------------------------------------------------------
 
 
-def test_of_a_row_that_was_seen_twice_the_latest_version_counts() -> None:
+def test_for_a_row_that_was_seen_twice_the_last_version_counts() -> None:
     state = saved([row(1), row(2), row(1, version=1)])
     assert picked(state, [row(1), row(2)]) == {"id1"}
     assert picked(state, [row(1, version=1), row(2)]) == set()
 
 
 def test_a_row_that_is_forgotten_counts_as_new() -> None:
-    # Given two rows that were seen
+    # Given two known rows
     seen = SeenRows()
     for one in (row(1), row(2)):
         seen.add(one)
     # When one of them is forgotten
     seen.discard(row(1))
-    seen.discard(row(3))  # which was never seen
+    seen.discard(row(3))  # which was never known
     # Then
     assert picked(seen.state(), [row(1), row(2)]) == {"id1"}
 
 
-def test_rows_without_a_time_are_told_apart_too() -> None:
+def test_rows_without_a_time_are_recognized_too() -> None:
     timeless = SeenRow("a", None, digest("a"), {"id": "a"})
     other = SeenRow("b", None, digest("b"), {"id": "b"})
     assert picked(saved([timeless]), [timeless, other]) == {"b"}
 
 
 @given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)), st.integers(1, 9))
-def test_few_rows_are_told_apart_one_by_one(
+def test_few_rows_are_recognized_individually(
     before: set[int], after: set[int], page_size: int
 ) -> None:
-    # Given rows that were seen, and rows now: some are new, and every seventh has changed
+    # Given known rows, and current rows of which some are new and every seventh has changed
     state = saved([row(number) for number in sorted(before)])
     now = [row(number, version=int(number % 7 == 3)) for number in sorted(after)]
-    # Then what is new or changed is picked, and nothing else
+    # Then the new and changed rows are picked, and no others
     expected = {f"id{n}" for n in after if n not in before or n % 7 == 3}
     assert picked(state, now, page_size) == expected
 
@@ -132,16 +132,16 @@ def test_few_rows_are_told_apart_one_by_one(
     st.sets(st.integers(0, 399), max_size=4),
     st.integers(1, 100),
 )
-def test_of_many_rows_every_change_is_picked_with_few_others(
+def test_among_many_rows_every_change_is_picked_with_few_others(
     count: int, edited: set[int], gone: set[int], page_size: int
 ) -> None:
-    # Given more rows than there can be digests
+    # Given more rows than a state can have digests
     with patch.object(fingerprints, "_MOST_DIGESTS", 20):
         state = saved([row(number) for number in range(count)])
-        # When some are edited and some are gone
+        # When some are edited and some are deleted
         now = [row(n, version=int(n in edited)) for n in range(count) if n not in gone]
         found = picked(state, now, page_size)
-    # Then all edits are picked, and of the others only those that share a digest with a change
+    # Then all edited rows are picked, and of the others only those that share a digest with an edit
     present = {f"id{n}" for n in edited if n < count and n not in gone}
     assert present <= found
     changes = len({n for n in edited | gone if n < count})
@@ -150,13 +150,15 @@ def test_of_many_rows_every_change_is_picked_with_few_others(
     assert len(found) <= changes * 20 * state["rows_each"]
 
 
-def test_the_size_of_a_state_is_bounded_and_a_quiet_sync_picks_nothing() -> None:
+def test_the_size_of_a_state_is_bounded_and_without_changes_no_row_is_picked() -> None:
     for count in (10, 5_000, 5_001, 80_000):
+        # Given a number of rows below, at or above the number of digests in a state
         rows = [row(number) for number in range(count)]
         state = saved(rows)
+        # Then the state is small, and without changes no row is picked
         assert len(json.dumps(state)) < 50_000
         assert picked(state, rows, 100) == set()
-        # And one change brings few others
+        # And one change picks only few others
         one = Random(count).randrange(count)
         rows[one] = row(one, version=1)
         found = picked(state, rows, 100)
@@ -170,20 +172,20 @@ def test_rows_may_have_any_order_on_their_page(monkeypatch: pytest.MonkeyPatch) 
     rows = [row(number) for number in range(100)]
     state = saved(rows)
     assert state["rows_each"] == 5
-    # When the pages come from the latest to the earliest, and each lists its rows in any order
+    # When the pages come from the latest to the earliest, each with its rows in any order
     pages = [Random(at).sample(rows[at : at + 10], 10) for at in range(90, -1, -10)]
     changed = ChangedSince(state)
-    # Then none counts as changed
+    # Then no row counts as changed
     assert [changed.pick(page) for page in pages] == [[]] * 10
     assert changed.rest() == []
 
 
-def test_a_window_that_moves_on_brings_no_more_than_the_rows_at_its_edges() -> None:
+def test_a_window_that_moves_picks_only_the_rows_at_its_edges() -> None:
     # Given a window of 20,000 rows
     state = saved([row(number) for number in range(20_000)])
-    # When the next one begins and ends a little later
+    # When the next window starts and ends a little later
     found = picked(state, [row(number) for number in range(500, 20_500)], 100)
-    # Then the new rows are picked, and few others
+    # Then the new rows are picked, with few others
     assert {f"id{n}" for n in range(20_000, 20_500)} <= found
     assert len(found) <= 500 + 200
 
@@ -191,7 +193,7 @@ def test_a_window_that_moves_on_brings_no_more_than_the_rows_at_its_edges() -> N
 @pytest.mark.parametrize(
     "state", [None, 7, "", [], {"rows_each": "x"}, {"digests": 7}, {"rows_each": 0}]
 )
-def test_a_state_that_is_none_makes_every_row_count_as_changed(state: Any) -> None:
+def test_with_an_unusable_state_every_row_counts_as_changed(state: Any) -> None:
     assert picked(state, [row(1), row(2)]) == {"id1", "id2"}
 
 
@@ -200,21 +202,24 @@ def test_a_state_that_is_none_makes_every_row_count_as_changed(state: Any) -> No
 
 def test_each_version_of_a_row_is_emitted_once() -> None:
     emitted = Emitted()
+    # Then the first version is new once
     assert emitted.add("a", b"first")
     assert not emitted.add("a", b"first")
-    # Another version, and another row with the same one, are new
+    # And another version is new, and so is the same version of another row
     assert emitted.add("a", b"second")
     assert emitted.add("b", b"second")
-    # And so is a version that comes back, because the table holds the one in between
+    # And so is an earlier version that returns, because the table has the one in between
     assert emitted.add("a", b"first")
 
 
-def test_of_more_rows_than_are_remembered_some_are_emitted_twice_and_none_is_left_out() -> None:
-    # Given room for two rows
+def test_if_there_are_too_many_rows_to_remember_some_are_emitted_twice_and_none_is_left_out() -> (
+    None
+):
+    # Given a memory of two rows
     emitted = Emitted(limit=2)
     first = [emitted.add(key, b"v") for key in "abc"]
-    # When they come again
+    # When all rows come again
     again = [emitted.add(key, b"v") for key in "cba"]
-    # Then those that were forgotten count as new
+    # Then the forgotten ones count as new
     assert first == [True, True, True]
     assert again == [False, True, True]

@@ -1,4 +1,4 @@
-"""HighLevel's events and appointments, whatever is written between any two requests."""
+"""HighLevel's events and appointments, with any writes between any two requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def strategy(kind: type[EventsStrategy], api: FakeHighLevel, **options: Any) -> 
 
 
 class Writer:
-    """Writes at random: new events, edits and moves to another day or calendar."""
+    """Makes random writes: new events, edits, and moves to another day or calendar."""
 
     def __init__(self, api: FakeHighLevel, seed: int) -> None:
         self._api = api
@@ -65,7 +65,7 @@ class Writer:
     syncs=st.lists(
         st.tuples(
             st.dictionaries(st.integers(1, 12), st.integers(1, 3), max_size=4),  # writes before
-            st.none() | st.integers(0, 6),  # killed after so many pages
+            st.none() | st.integers(0, 6),  # killed after this many pages
         ),
         min_size=1,
         max_size=4,
@@ -77,7 +77,7 @@ class Writer:
     seed=st.integers(0, 10**6),
 )
 @settings(max_examples=150)
-def test_the_table_becomes_the_truth_whatever_is_written_during_syncs_some_of_which_are_killed(
+def test_after_any_writes_during_syncs_of_which_some_are_killed_the_table_becomes_correct(
     kind: type[EventsStrategy],
     syncs: list[tuple[dict[int, int], int | None]],
     options: dict[str, Any],
@@ -86,7 +86,7 @@ def test_the_table_becomes_the_truth_whatever_is_written_during_syncs_some_of_wh
     workers: int,
     seed: int,
 ) -> None:
-    # Given two calendars, and answers that are cut off at four events
+    # Given two calendars, and answers that are truncated at four events
     api = FakeHighLevel("one", "two")
     api.cap, api.whole_seconds, api.skew, api.overhang = 4, whole_seconds, skew, seed % 2 * DAY
     write = Writer(api, seed)
@@ -98,7 +98,7 @@ def test_the_table_becomes_the_truth_whatever_is_written_during_syncs_some_of_wh
         patch.object(windows_module, "_ROWS_PER_ANSWER", 3),
         patch.object(appointments_module, "_IDS_PER_SLICE", 2),
     ):
-        # When they are written to during syncs, of which some are killed
+        # When there are writes during syncs, some of which are killed
         for writes, killed in syncs:
             api.forget()
             for number, times in writes.items():
@@ -109,10 +109,10 @@ def test_the_table_becomes_the_truth_whatever_is_written_during_syncs_some_of_wh
             )
             assert course.error is None
             state = course.state
-        # and no more during the last one
+        # And none during the last one
         write.rests = True
         synced(strategy(kind, api, **options), state, table)
-    # Then the table is what there is, but for what is not looked at
+    # Then the table is correct, except for events outside the range
     calendars = options.get("calendar_ids") or list(api.calendars)
     truth = {id: row for id, row in api.events.items() if row["calendarId"] in calendars}
     found = table.by_id()
@@ -120,7 +120,7 @@ def test_the_table_becomes_the_truth_whatever_is_written_during_syncs_some_of_wh
 
 
 @BOTH
-def test_a_quiet_sync_emits_nothing(kind: type[EventsStrategy]) -> None:
+def test_a_sync_without_changes_emits_nothing(kind: type[EventsStrategy]) -> None:
     # Given
     api = FakeHighLevel("one", "two")
     write = Writer(api, 1)
@@ -143,7 +143,8 @@ def test_the_bound_of_a_first_sync_is_the_newest_stamp_of_its_first_answer(
     api.insert("two", at())
     state = synced(strategy(kind, api)).state
     assert (state[CURSOR], state["newest"]) == (text(), text(hours=1))
-    # When the first one is edited, then that is the bound; if not, it is the newest of all
+    # When nothing changes, then the bound is the newest stamp of all. When the first calendar is
+    # edited, then it is the stamp of that edit
     assert synced(strategy(kind, api), state).state[CURSOR] == text(hours=1)
     api.now = at(hours=2)
     api.edit("e1")
@@ -151,7 +152,7 @@ def test_the_bound_of_a_first_sync_is_the_newest_stamp_of_its_first_answer(
 
 
 @BOTH
-def test_changes_that_were_not_read_to_the_end_leave_the_state_as_it_was(
+def test_changes_that_were_not_read_completely_do_not_advance_the_state(
     kind: type[EventsStrategy],
 ) -> None:
     # Given an event in each of two calendars
@@ -166,11 +167,11 @@ def test_changes_that_were_not_read_to_the_end_leave_the_state_as_it_was(
     api.breaks_at(3)
     course = synced(strategy(kind, api), state)
     assert course.error is not None
-    # Then no state on the way says that anything was read
+    # Then no state on the way promises anything new
     assert [one for one in (*course.saved, course.state) if one != state] == []
 
 
-# -- stretches that are left ----------------------------------------------------------------------
+# -- unread stretches -----------------------------------------------------------------------------
 
 
 def killed_first_sync(api: FakeHighLevel, pages: int) -> State:
@@ -178,8 +179,8 @@ def killed_first_sync(api: FakeHighLevel, pages: int) -> State:
         return synced(strategy(AppointmentsStrategy, api), pages_at_most=pages).state
 
 
-def test_appointments_that_are_left_are_saved_as_one_stretch_of_start_times() -> None:
-    # Given six events, and a first sync that is killed after the second of three batches began
+def test_unread_appointments_are_saved_as_one_stretch_of_start_times() -> None:
+    # Given six events, and a first sync that is killed during the second of three batches
     api = FakeHighLevel()
     for number in range(6):
         api.insert("one", at(minutes=number))
@@ -187,15 +188,15 @@ def test_appointments_that_are_left_are_saved_as_one_stretch_of_start_times() ->
     (left,) = state["scan"]["pending"]
     assert left["startTime"] == str(millis(at(minutes=2)))
     assert left["endTime"] == str(millis(at(minutes=5)))
-    # When it is resumed, then only these are asked for
+    # When it is resumed, then only the events in that stretch are requested
     api.forget()
     synced(strategy(AppointmentsStrategy, api), state)
     asked = [one.partition["eventId"] for one in api.asked if one.endpoint == "appointment"]
     assert asked[:4] == ["e3", "e4", "e5", "e6"]
 
 
-def test_stretches_with_others_between_them_are_not_joined() -> None:
-    # Given two stretches of a calendar that are left
+def test_stretches_with_events_between_them_are_not_joined() -> None:
+    # Given two unread stretches of a calendar
     api = FakeHighLevel()
     for number in range(6):
         api.insert("one", at(minutes=number))
@@ -209,13 +210,13 @@ def test_stretches_with_others_between_them_are_not_joined() -> None:
     with patch.object(appointments_module, "_IDS_PER_SLICE", 2):
         reading = strategy(AppointmentsStrategy, api).resume(state, left)
         slices = list(reading.slices())
-    # Then what is left of them is saved as before, in whatever batches they are cut
+    # Then they are split into batches, and saved as the same two stretches
     assert [len(slice.held.events) for slice in slices] == [2, 2, 1]
     assert reading.pending(slices) == left
 
 
-def test_a_stretch_is_no_longer_than_it_says_whatever_the_list_shows() -> None:
-    # Given a list that shows events past the end of its window
+def test_events_that_are_listed_past_the_end_of_a_stretch_are_left_out() -> None:
+    # Given an API that lists events past the end of the window
     api = FakeHighLevel()
     api.overhang = DAY
     for number in range(3):
@@ -227,15 +228,15 @@ def test_a_stretch_is_no_longer_than_it_says_whatever_the_list_shows() -> None:
     assert [list(slice.held.events) for slice in reading.slices()] == [["e1"]]
 
 
-def test_an_event_without_a_start_is_put_at_the_beginning_of_its_stretch() -> None:
+def test_an_event_without_a_start_comes_first_in_its_stretch() -> None:
     listed = Listed(Stretch("one", 5, 9))
     listed.add([{"id": "late", "startTime": "1970-01-01T00:00:00.009Z"}, {"id": "x"}])
     (batch,) = listed.batches(0)
     assert (list(batch.events), batch.stretch) == (["x", "late"], Stretch("one", 5, 9))
 
 
-def test_a_deleted_event_that_is_not_found_by_its_id_is_the_one_from_the_list() -> None:
-    # Given one event that is listed as deleted, and one that is gone when it is asked for
+def test_a_deleted_event_that_is_not_found_by_its_id_is_emitted_from_the_list() -> None:
+    # Given one event that is listed as deleted, and one that is deleted after it was listed
     api = FakeHighLevel()
     deleted, gone = api.insert("one", at(), deleted=True), api.insert("one", at())
     found, answer = api.events[deleted], api.answer
@@ -251,20 +252,20 @@ def test_a_deleted_event_that_is_not_found_by_its_id_is_the_one_from_the_list() 
 
 
 @BOTH
-def test_an_event_that_moves_while_lists_are_read_is_emitted_as_it_is_then(
+def test_an_event_that_moves_while_lists_are_read_ends_up_as_it_is_after_the_move(
     kind: type[EventsStrategy],
 ) -> None:
-    # Given an event whose list is asked for first, because the other calendar has none
+    # Given an event whose calendar is read first, because the other one is empty
     api = FakeHighLevel("one", "two", tick=timedelta())
     api.insert("two", at())
     # When it moves to the other calendar, with the same stamp, before that one is read
     api.before(4, lambda: api.edit("e1", calendarId="one"))
     table = Table(CURSOR)
     course = synced(strategy(kind, api), None, table)
-    # Then the list from before the move may come last, and the next sync brings the event again
+    # Then the version from before the move may be emitted last, so the next sync emits it again
     synced(strategy(kind, api), course.state, table)
     assert table.by_id() == api.events
-    # and the one after that does not
+    # And the sync after that does not
     course = synced(strategy(kind, api), course.state)
     assert synced(strategy(kind, api), course.state).rows == []
 
@@ -281,21 +282,23 @@ def test_an_event_that_moves_while_lists_are_read_is_emitted_as_it_is_then(
         {"scope": "another"},
     ],
 )
-def test_a_state_of_another_form_or_choice_is_refused_before_any_request(damage: State) -> None:
-    # Given a state that is damaged or of another choice of calendars
+def test_a_damaged_state_or_one_of_other_calendars_is_refused_before_any_request(
+    damage: State,
+) -> None:
+    # Given a state that is damaged, or from other configured calendars
     api = FakeHighLevel()
     state = {**synced(strategy(EventsStrategy, api)).state, **damage}
     api.forget()
-    # When a sync begins with it or goes on from it, then it is refused
+    # When a sync starts or resumes with it, then it is refused
     with pytest.raises(UnusableState):
         strategy(EventsStrategy, api).changes(state)
     with pytest.raises(UnusableState):
         strategy(EventsStrategy, api).resume(state, [])
-    # And nothing was asked for
+    # And no request was sent
     assert api.asked == []
 
 
-def test_the_order_of_the_chosen_calendars_does_not_make_a_state_unusable() -> None:
+def test_a_state_can_be_used_if_only_the_order_of_the_configured_calendars_changed() -> None:
     api = FakeHighLevel("one", "two")
     state = synced(strategy(EventsStrategy, api, calendar_ids=["one", "two"])).state
     strategy(EventsStrategy, api, calendar_ids=["two", "one", "two"]).changes(state)
@@ -304,14 +307,14 @@ def test_the_order_of_the_chosen_calendars_does_not_make_a_state_unusable() -> N
 @pytest.mark.parametrize(
     "damage", [{"calendarId": 7}, {"startTime": 0}, {"endTime": None}, {"startTime": "-1"}]
 )
-def test_a_stretch_of_another_form_is_refused(damage: State) -> None:
+def test_a_malformed_stretch_is_refused(damage: State) -> None:
     values = {"calendarId": "one", "startTime": "0", "endTime": "1"}
     assert Stretch.of(values).values() == values
     with pytest.raises(UnusableState):
         Stretch.of({**values, **damage})
 
 
-def test_a_state_that_is_far_ahead_of_the_clock_has_all_read_again() -> None:
+def test_with_a_state_far_ahead_of_the_clock_everything_is_read_again() -> None:
     api = FakeHighLevel()
     api.insert("one", at())
     state = {**synced(strategy(EventsStrategy, api)).state, CURSOR: "2027-01-01T00:00:00Z"}

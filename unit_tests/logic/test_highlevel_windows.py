@@ -1,4 +1,4 @@
-"""Reading all events of a calendar, in windows of start time that are never cut off."""
+"""Reading all events of a calendar, in windows of start time whose answers are complete."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def ids(answers: Iterator[Any]) -> set[str]:
 
 
 def days(api: FakeHighLevel) -> list[tuple[float, float]]:
-    """The windows that were asked for, in days from now."""
+    """Return the requested windows, in days from now."""
     return [
         ((start - NOW_MILLIS) / DAY, (end - NOW_MILLIS) / DAY) for _, start, end in api.windows()
     ]
@@ -56,7 +56,7 @@ def days(api: FakeHighLevel) -> list[tuple[float, float]]:
 # -- windows --------------------------------------------------------------------------------------
 
 
-def test_the_first_window_is_what_lies_ahead_and_the_last_month_and_the_next_one_the_rest() -> None:
+def test_the_first_window_is_the_future_and_the_last_month_and_the_next_one_is_the_rest() -> None:
     api = FakeHighLevel()
     list(windows(api).read("one", START, END))
     assert days(api) == [(-30, 365), (-900, -30)]
@@ -68,8 +68,8 @@ def test_after_an_empty_window_the_next_one_is_twelve_times_as_long() -> None:
     assert days(api) == [(-30, 0), (-390, -30), (-900, -390)]
 
 
-def test_three_windows_before_there_was_highlevel_the_rest_is_read_at_once() -> None:
-    # Given 20 events in 60 days, so that the next window would be 1,800 days long
+def test_a_window_that_would_reach_back_before_highlevel_covers_all_the_rest() -> None:
+    # Given 20 events in 60 days, so the next window would be 1,800 days long
     api = FakeHighLevel()
     for number in range(21):
         api.insert("one", at(days=3 * number - 30))
@@ -82,7 +82,7 @@ def test_three_windows_before_there_was_highlevel_the_rest_is_read_at_once() -> 
 
 
 @pytest.mark.parametrize(("rows_before", "lists"), [(0, 1), (2000, 1), (2001, 2), (None, 2)])
-def test_a_calendar_that_was_small_before_is_asked_for_at_once(
+def test_a_calendar_that_was_small_in_the_last_sync_is_read_in_one_window(
     rows_before: int | None, lists: int
 ) -> None:
     api = FakeHighLevel()
@@ -90,20 +90,20 @@ def test_a_calendar_that_was_small_before_is_asked_for_at_once(
     assert len(api.asked) == lists
 
 
-def test_a_window_is_as_wide_as_the_events_of_the_one_before_suggest() -> None:
-    # Given 20 events a day throughout the last hundred days, and none ahead
+def test_the_width_of_a_window_follows_from_the_density_in_the_previous_one() -> None:
+    # Given 20 events a day over the last hundred days, and none in the future
     api = FakeHighLevel()
     for number in range(2000):
         api.insert("one", at(minutes=-72 * number))
     found = windows(api)
     assert len(ids(found.read("one", START, END))) == 2000
-    # Then about 600 are asked for at once, by the time between the first and the last event
+    # Then each window is meant for about 600, by the time between the first and the last event
     assert [round(end - start) for start, end in days(api)][:3] == [395, 30, 30]
     assert found.largest == 2000
 
 
-def test_few_events_say_little_of_how_dense_others_are() -> None:
-    # Given 19 events within an hour, and none before
+def test_a_few_close_events_do_not_make_the_next_window_narrow() -> None:
+    # Given 19 events within an hour, and none before that
     api = FakeHighLevel()
     for number in range(19):
         api.insert("one", at(minutes=-3 * number))
@@ -120,8 +120,8 @@ def test_no_window_is_shorter_than_a_day() -> None:
     assert days(api)[1] == (-31, -30)
 
 
-def test_the_largest_calendar_is_the_one_with_most_rows() -> None:
-    # Given two calendars
+def test_the_size_of_the_largest_calendar_is_recorded() -> None:
+    # Given a calendar of three events and one of two
     api = FakeHighLevel("one", "two")
     for calendar, number in (("one", 3), ("two", 2)):
         for _ in range(number):
@@ -143,11 +143,11 @@ def test_the_largest_calendar_is_the_one_with_most_rows() -> None:
     rows_before=st.sampled_from([None, 0, 3000]),
 )
 @settings(max_examples=60)
-def test_every_event_is_read_however_dense_they_are(
+def test_every_event_is_read_at_any_density(
     starts: list[int], aimed_at: int, cap: int | None, rows_before: int | None
 ) -> None:
-    # Given events of any density, and answers that are cut off without a word, or not. No more
-    # events start at once than an answer has
+    # Given events of any density, and answers that may be silently truncated. Fewer events start at
+    # the same time than fit into an answer
     starts = [start for n, start in enumerate(starts) if starts[:n].count(start) < 3]
     api = FakeHighLevel()
     api.cap = cap
@@ -169,29 +169,32 @@ def changes(clock: Any = None) -> ChangedRows:
     return ChangedRows(fields, Before(), clock or at(hours=1))
 
 
-def test_the_first_answer_is_not_asked_for_again() -> None:
+def test_the_first_answer_of_a_sync_is_used_once_instead_of_a_request() -> None:
     api = FakeHighLevel("one", "two")
     api.insert("one", at())
     found = windows(api)
+    # When the first answer of a sync is the first window of a calendar
     found.ask_first(["one", "two"], changes())
     assert [calendar for calendar, *_ in api.windows()] == ["one"]
-    # but for another calendar
+    # And another calendar is requested
     assert ids(found.read("two", START, END)) == set()
     assert days(api) == [(-30, 365), (-30, 365), (-900, -30)]
+    # Then the reader of that calendar only requests the next window
     api.forget()
     assert len(ids(found.read("one", START, END))) == 1
     assert days(api) == [(-900, -30)]
-    # and if the calendar is read again
+    # And if the calendar is read a second time, it is requested
     list(found.read("one", START, END))
     assert len(api.windows()) == 3
 
 
-def test_calendars_are_tried_until_one_shows_a_stamp_and_no_more_than_five() -> None:
+def test_up_to_five_calendars_are_tried_until_one_has_a_stamp() -> None:
     api = FakeHighLevel(*"abcdefg")
     found = windows(api)
+    # When no calendar has an event, then five are tried
     found.ask_first(list("abcdefg"), changes())
     assert [calendar for calendar, *_ in api.windows()] == list("abcde")
-    # Given an event in the second
+    # And with an event in the second one, the third one is not tried
     api.forget()
     api.insert("b", at())
     found = windows(api)
@@ -199,19 +202,20 @@ def test_calendars_are_tried_until_one_shows_a_stamp_and_no_more_than_five() -> 
     assert [calendar for calendar, *_ in api.windows()] == list("ab")
 
 
-def test_an_answer_before_the_first_stamp_is_asked_for_again() -> None:
-    # Given that an event appears in the first calendar after it was asked for in vain
+def test_a_calendar_that_was_tried_before_the_first_stamp_is_requested_again() -> None:
+    # Given an event that is created in the first calendar after its empty answer
     api = FakeHighLevel("one", "two")
     api.insert("two", at())
     found = windows(api)
     api.before(2, lambda: api.insert("one", at()))
     found.ask_first(["one", "two"], changes())
-    # Then it is read
+    # Then the event is read
     assert len(ids(found.read("one", START, END))) == 1
 
 
 def test_large_first_answers_are_held_in_memory_one_at_a_time() -> None:
-    # Given a calendar with more than two thousand events ahead, and a worker that reads them
+    # Given a calendar with more than two thousand events in the future, and a worker that reads
+    # them
     api = FakeHighLevel("one", "two")
     for _ in range(2001):
         api.insert("one", at())
@@ -219,18 +223,18 @@ def test_large_first_answers_are_held_in_memory_one_at_a_time() -> None:
     found.ask_first(["one", "two"], changes())
     reader = found.read("one", START, END)
     next(reader)
-    # When another worker reads another calendar
+    # When another worker wants to read another calendar
     other = Thread(target=lambda: list(found.read("two", START, END)), daemon=True)
     other.start()
     other.join(0.1)
-    # Then it asks for nothing until the first one has gone on
+    # Then it sends no request until the first worker has finished the answer
     assert [calendar for calendar, *_ in api.windows()] == ["one"]
     list(reader)
     other.join(10)
     assert {calendar for calendar, *_ in api.windows()} == {"one", "two"}
 
 
-# -- answers that were cut off --------------------------------------------------------------------
+# -- truncated answers ----------------------------------------------------------------------------
 
 
 def listed(api: FakeHighLevel, cap: int | None) -> set[str]:
@@ -239,7 +243,7 @@ def listed(api: FakeHighLevel, cap: int | None) -> set[str]:
 
 
 @pytest.mark.parametrize("events", [1, 99, 101, 150])
-def test_an_answer_that_is_no_round_hundred_is_believed(events: int) -> None:
+def test_an_answer_whose_length_is_not_a_round_hundred_is_trusted(events: int) -> None:
     api = FakeHighLevel()
     for number in range(events):
         api.insert("one", at(minutes=number))
@@ -247,13 +251,13 @@ def test_an_answer_that_is_no_round_hundred_is_believed(events: int) -> None:
     assert len(api.asked) == 1
 
 
-def test_a_round_hundred_is_believed_if_its_halves_show_no_other_event() -> None:
-    # Given 300 events, of which 200 start before the median or with it
+def test_a_round_hundred_is_trusted_if_its_halves_have_no_other_event() -> None:
+    # Given 300 events, of which 200 start before or at the median
     api = FakeHighLevel()
     for number in range(300):
         api.insert("one", at(minutes=150 if 100 <= number < 200 else number))
     assert len(listed(api, None)) == 300
-    # Then the window is cut just after that, and the half with 200 of them is not cut again
+    # Then the window is split just after the median, and the half with 200 is not split again
     middle = timestamps.millis(at(minutes=150)) + 1
     assert [(start, end) for _, start, end in api.windows()] == [
         (START, END),
@@ -263,17 +267,19 @@ def test_a_round_hundred_is_believed_if_its_halves_show_no_other_event() -> None
 
 
 @pytest.mark.parametrize("events", [101, 250, 399])
-def test_an_answer_that_was_cut_off_is_halved_until_the_parts_are_whole(events: int) -> None:
+def test_the_window_of_a_truncated_answer_is_halved_until_its_parts_are_complete(
+    events: int,
+) -> None:
     api = FakeHighLevel()
     for number in range(events):
         api.insert("one", at(minutes=number))
     assert listed(api, 100) == set(api.events)
-    # Then no window is asked for twice
+    # And no window is requested twice
     assert len(api.windows()) == len(set(api.windows()))
 
 
-def test_a_hundred_events_that_start_at_once_are_cut_from_others() -> None:
-    # Given the median at the first moment of the window
+def test_many_events_that_start_together_are_separated_from_the_others() -> None:
+    # Given 99 events at the very start of the window, so the median is there
     api = FakeHighLevel()
     for _ in range(99):
         api.insert("one", timestamps.EPOCH + START * MILLISECOND)
@@ -292,29 +298,27 @@ def test_active_calendars_come_first() -> None:
     assert api.asked[0].params == {"locationId": LOCATION, "showDrafted": "true"}
 
 
-def test_the_configured_calendars_are_read_in_their_order_and_once_each() -> None:
+def test_the_configured_calendars_are_read_once_each_in_their_order() -> None:
     api = FakeHighLevel("one", "two")
     chosen = ["two", "elsewhere", "two"]
     assert location(api, calendar_ids=chosen).calendars().ids == ["two", "elsewhere"]
 
 
-def test_a_calendar_that_is_gone_is_skipped_if_it_was_listed_and_an_error_if_it_was_chosen() -> (
-    None
-):
-    # Given a calendar that is gone
+def test_a_missing_calendar_is_skipped_if_it_was_listed_and_an_error_if_it_was_configured() -> None:
+    # Given a calendar that no longer exists
     api = FakeHighLevel("one")
-    # When it was listed, then it has no rows
+    # When it was listed before, then it has no rows
     assert location(api).events("gone", START, END).rows == []
     assert [one.endpoint for one in api.asked] == ["events", "calendars"]
-    # And when it was chosen, the setting is named
+    # And when it is configured, then the error names the setting
     api.forget()
     with pytest.raises(Misconfigured, match="Check provider.calendar_ids"):
         location(api, calendar_ids=["gone"]).events("gone", START, END)
     assert [one.endpoint for one in api.asked] == ["events"]
 
 
-def test_an_endpoint_that_is_not_there_is_an_error() -> None:
-    # Given a calendar that is listed, and whose events are not found
+def test_a_404_for_a_calendar_that_is_still_listed_is_an_error() -> None:
+    # Given a calendar that is listed, but whose events are a 404
     api = FakeHighLevel("one")
     listing = location(api)
     api.before(1, lambda: api.calendars.pop("one"))
@@ -357,7 +361,7 @@ def test_a_first_sync_covers_the_start_date_to_the_end_of_the_look_ahead(
         ({"look_back_days": 7, "start_date": "2026-05-30"}, at(days=-2, hours=-12)),
     ],
 )
-def test_a_look_back_narrows_later_syncs_to_so_many_days_before_the_bound(
+def test_look_back_days_limit_later_syncs_to_that_many_days_before_the_bound(
     options: Any, read_from: Any
 ) -> None:
     # Given a bound of yesterday

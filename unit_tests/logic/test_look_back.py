@@ -1,4 +1,4 @@
-"""What a sync reads once more, because changes may become visible late."""
+"""The time before the watermark that a sync reads again, as changes may become visible late."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from unit_tests.logic.fakes import NOW, at, text
 MINUTES = LookBack(timedelta(minutes=5), timedelta(seconds=1))
 
 
-def test_the_look_back_reaches_back_for_its_length_until_it_is_settled() -> None:
+def test_the_look_back_has_its_full_length_until_it_is_settled() -> None:
     assert MINUTES.reach({}) == timedelta(minutes=5)
     assert MINUTES.reach({"seen_at": text()}) == timedelta(minutes=5)
     assert MINUTES.reach({"seen_at": text(), "settled": True}) == timedelta(seconds=1)
     assert LookBack(timedelta(minutes=5)).reach({"settled": True}) == timedelta()
 
 
-def test_a_watermark_that_moved_was_seen_when_the_sync_ended() -> None:
-    # Given a state that was settled
+def test_a_watermark_that_advanced_counts_as_known_since_the_end_of_the_sync() -> None:
+    # Given a settled state
     before = {"seen_at": text(days=-1), "settled": True}
-    # When the watermark moves
+    # When the watermark advances
     after = MINUTES.seen(before, began=NOW, ended=at(seconds=40), moved=True)
-    # Then it is no longer, and the wait begins with the last answer
+    # Then it is not settled any more, and is known since the last answer
     assert after == {"seen_at": text(seconds=40)}
 
 
 @pytest.mark.parametrize("seen_at", [None, 7, "", "yesterday"])
-def test_a_state_that_does_not_say_since_when_it_is_known_counts_as_new(seen_at: Any) -> None:
+def test_a_state_without_the_time_since_which_it_is_known_counts_as_new(seen_at: Any) -> None:
     before = {} if seen_at is None else {"seen_at": seen_at, "settled": True}
     after = MINUTES.seen(before, began=NOW, ended=at(seconds=40), moved=False)
     assert after == {"seen_at": text(seconds=40)}
@@ -45,12 +45,12 @@ def test_a_state_that_does_not_say_since_when_it_is_known_counts_as_new(seen_at:
     ("began", "settled"),
     [
         (at(minutes=4), False),
-        (at(minutes=5), False),  # less than five minutes, if the first fraction was the greater one
+        (at(minutes=5), False),  # less than five minutes, if the first time had the larger fraction
         (at(minutes=5, seconds=1), True),
         (at(days=1), True),
     ],
 )
-def test_a_sync_that_begins_later_than_the_length_after_the_watermark_settles_it(
+def test_a_sync_that_starts_more_than_the_look_back_after_the_watermark_settles_it(
     began: datetime, settled: bool
 ) -> None:
     before = {"seen_at": text()}
@@ -58,7 +58,7 @@ def test_a_sync_that_begins_later_than_the_length_after_the_watermark_settles_it
     assert after == {"seen_at": text(), **({"settled": True} if settled else {})}
 
 
-def test_what_is_settled_stays_so_while_the_watermark_does_not_move() -> None:
+def test_a_settled_watermark_stays_settled_until_it_advances() -> None:
     before = {"seen_at": text(), "settled": True}
     assert MINUTES.seen(before, began=NOW, ended=NOW, moved=False) == before
 
@@ -69,14 +69,14 @@ def test_only_true_means_settled(settled: Any) -> None:
     assert "settled" not in MINUTES.seen(before, began=NOW, ended=NOW, moved=False)
 
 
-# -- what it is good for --------------------------------------------------------------------------
+# -- the promise ----------------------------------------------------------------------------------
 
 LENGTH = 5
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change is stamped at one second, and becomes visible so many seconds later."""
+    """A change is stamped at one second and becomes visible a number of seconds later."""
 
     stamp: int
     late: int
@@ -91,11 +91,11 @@ syncs = st.lists(st.tuples(st.integers(1, 12), st.integers(0, 3)), min_size=1, m
 
 
 @given(changes, syncs, st.floats(0, 0.999))
-def test_no_change_is_missed_that_becomes_visible_within_the_length(
+def test_no_change_that_becomes_visible_within_the_look_back_is_missed(
     made: list[Change], runs: list[tuple[int, int]], fraction: float
 ) -> None:
-    # Given a look-back of five seconds, and syncs that ask for what is stamped since the watermark.
-    # Each runs for a while: its first answer decides on the watermark, its last one comes later
+    # Given a look-back of five seconds, and syncs that request changes since the watermark. Each
+    # sync takes a while: its first answer determines the watermark, and its last one comes later
     look_back = LookBack(timedelta(seconds=LENGTH))
     state: State = {}
     watermark, found, now = -1, set[Change](), fraction
@@ -116,20 +116,20 @@ def test_no_change_is_missed_that_becomes_visible_within_the_length(
 
     for pause, runs_for in runs:
         sync(pause, runs_for)
-    # When everything has become visible, and one more sync has run
+    # When every change is visible and one more sync has run
     sync(60, 0)
     # Then every change has been read
     assert found == set(made)
-    # And after two quiet ones nothing but the watermark itself is read again
+    # And after two syncs without changes, only the time of the watermark itself is read again
     sync(60, 0)
     assert (look_back.reach(state) == timedelta()) or not state
 
 
 def header(seconds: float) -> datetime:
-    """The Date header has whole seconds."""
+    """Return the time as a Date header has it, in whole seconds."""
     return at(seconds=int(seconds))
 
 
-def test_the_times_in_a_state_are_read_back_as_they_were() -> None:
+def test_the_times_in_a_state_are_read_back_unchanged() -> None:
     after = MINUTES.seen({}, began=NOW, ended=NOW + timedelta(microseconds=7), moved=False)
     assert timestamps.parse(after["seen_at"]) == NOW + timedelta(microseconds=7)

@@ -20,8 +20,8 @@ from unit_tests.logic.fakes import at, text
 class Changes:
     """A list sorted by time of change, newest first, page by page.
 
-    ``before`` writes between two requests, by the number of the second one. Rows of the same time
-    stand in the order of ``rows``.
+    ``before``: by the number of a request, the writes before it. Rows with the same time have the
+    order of ``rows``.
     """
 
     def __init__(self, *minutes_ago: float, size: int = 2, counts: bool = True) -> None:
@@ -72,7 +72,7 @@ class Changes:
         return drop
 
     def order(self, *ids: str) -> Callable[[], None]:
-        """Put rows of the same time in this order."""
+        """Put rows with the same time in this order."""
 
         def order() -> None:
             others = [row for row in self.rows if row["id"] not in ids]
@@ -98,19 +98,19 @@ def all_of(*writes: Callable[[], None]) -> Callable[[], None]:
 # -- where the walk ends --------------------------------------------------------------------------
 
 
-def test_the_walk_ends_with_the_page_that_reaches_below_the_bound() -> None:
+def test_the_walk_ends_with_the_first_page_that_has_a_row_before_the_bound() -> None:
     changes = Changes(1, 2, 3, 4, 5, 6)
     assert changes.walk(at(minutes=-3)) == ["r0", "r1", "r2", "r3"]
     assert changes.asked == [1, 2]
 
 
 def test_a_page_that_ends_at_the_bound_is_not_the_last_one() -> None:
-    # Because the next one may begin with more rows of that moment
+    # The next page may start with more rows of that time
     changes = Changes(1, 2, 2, 3)
     assert changes.walk(at(minutes=-2)) == ["r0", "r1", "r2", "r3"]
 
 
-def test_the_walk_ends_where_the_list_does() -> None:
+def test_the_walk_ends_at_the_end_of_the_list() -> None:
     changes = Changes(1, 2, 3)
     assert changes.walk(LONG_AGO) == ["r0", "r1", "r2"]
     assert changes.asked == [1, 2]
@@ -118,10 +118,10 @@ def test_the_walk_ends_where_the_list_does() -> None:
 
 
 @pytest.mark.parametrize("stamp", [None, "", "soon", 7])
-def test_a_page_whose_last_row_does_not_say_when_it_changed_is_not_the_last_one(
+def test_a_page_whose_last_row_has_no_stamp_is_not_the_last_one(
     stamp: Any,
 ) -> None:
-    # Given a first page whose last row has no stamp that can be read
+    # Given a first page whose last row has no readable stamp
     changes = Changes(1, 50, 60, 70)
     page = changes.ask
 
@@ -138,23 +138,23 @@ def test_a_page_whose_last_row_does_not_say_when_it_changed_is_not_the_last_one(
     assert changes.asked == [1, 2]
 
 
-# -- rows that vanish, come or change meanwhile ---------------------------------------------------
+# -- rows that vanish, appear or change meanwhile -------------------------------------------------
 
 
 def test_rows_that_vanish_send_the_walk_back_by_as_many_rows() -> None:
     # Given pages of two, and three rows that vanish from pages that were read
     changes = Changes(*range(1, 11))
     changes.before[4] = changes.drop("r0", "r2", "r4")
-    # When the fall of the total shows it on page 4
+    # When the smaller total on page 4 reveals it
     found = changes.walk(LONG_AGO)
-    # Then the walk goes on two pages before
+    # Then the walk goes back two pages
     assert changes.asked == [1, 2, 3, 4, 2, 3, 4]
     assert set(found) == {f"r{number}" for number in range(10)}
 
 
 def test_rows_that_vanish_while_the_walk_goes_back_send_it_back_further() -> None:
-    # Given two rows that vanish, so that r6 is the first row of page 3, and one more that vanishes
-    # before that page is asked for again, so that r6 is on page 2
+    # Given two rows that vanish, so r6 is the first row of page 3. Before that page is requested
+    # again, one more row vanishes, so r6 is on page 2
     changes = Changes(*range(1, 11))
     changes.before[4] = changes.drop("r0", "r1")
     changes.before[5] = changes.drop("r2")
@@ -164,13 +164,13 @@ def test_rows_that_vanish_while_the_walk_goes_back_send_it_back_further() -> Non
     assert set(found) == {f"r{number}" for number in range(10)}
 
 
-def test_the_page_that_shows_the_fall_is_emitted_too() -> None:
+def test_the_page_with_the_smaller_total_is_emitted_too() -> None:
     changes = Changes(1, 2, 3, 4)
     changes.before[2] = changes.drop("r0")
     assert changes.walk(LONG_AGO) == ["r0", "r1", "r3", "r1", "r2", "r3"]
 
 
-def test_a_fall_is_counted_from_the_last_answer_that_had_a_total() -> None:
+def test_a_total_is_compared_with_that_of_the_last_answer_that_had_one() -> None:
     # Given two answers without a total, and a row that vanishes before the first of them
     changes = Changes(*range(1, 11))
     changes.before[2] = all_of(changes.drop("r0"), partial(setattr, changes, "counts", False))
@@ -180,19 +180,19 @@ def test_a_fall_is_counted_from_the_last_answer_that_had_a_total() -> None:
     assert set(found) == {f"r{number}" for number in range(10)}
 
 
-def test_rows_that_are_created_meanwhile_cost_no_request() -> None:
-    # Given two new rows, which push others over the edge of the page
+def test_rows_that_are_created_during_the_walk_cost_no_request() -> None:
+    # Given two new rows, which push others to the next page
     changes = Changes(*range(1, 8))
     changes.before[2] = changes.insert("new1")
     changes.before[3] = changes.insert("new2")
     found = changes.walk(LONG_AGO)
-    # Then some come twice, the totals say why, and none is left out
+    # Then some rows come twice, which the totals explain, and none is missing
     assert changes.asked == [1, 2, 3, 4, 5]
     assert set(found) == {f"r{number}" for number in range(7)}
 
 
-def test_more_new_rows_than_a_page_holds_come_before_those_that_were_read() -> None:
-    # Given three new rows: page 2 begins with the oldest of them
+def test_more_new_rows_than_fit_on_a_page_are_accepted() -> None:
+    # Given three new rows, so page 2 starts with the oldest of them
     changes = Changes(*range(1, 8))
     changes.before[2] = all_of(*(changes.insert(f"new{number}") for number in range(3)))
     found = changes.walk(LONG_AGO)
@@ -200,11 +200,11 @@ def test_more_new_rows_than_a_page_holds_come_before_those_that_were_read() -> N
     assert set(found) == {f"r{number}" for number in range(7)} | {"new2"}
 
 
-def test_an_edit_of_an_unread_row_is_found_at_the_top_at_the_end() -> None:
+def test_an_edit_of_an_unread_row_is_found_on_the_first_page_at_the_end() -> None:
     changes = Changes(*range(1, 8))
     changes.before[2] = changes.edit("r5")
     found = changes.walk(LONG_AGO)
-    # The last request is for the first page
+    # Then the last request is for the first page
     assert changes.asked == [1, 2, 3, 4, 1]
     assert set(found) == {f"r{number}" for number in range(7)} - {"r5"}
 
@@ -216,19 +216,19 @@ def test_an_edit_of_a_row_that_was_read_costs_nothing() -> None:
     assert changes.asked == [1, 2, 3, 4]
 
 
-def test_more_edits_than_a_page_holds_are_counted_over_several_pages() -> None:
-    # Given four edits while the list is walked through, two to a page
+def test_more_edits_than_fit_on_a_page_are_counted_over_several_pages() -> None:
+    # Given four edits during the walk, with two rows per page
     changes = Changes(*range(1, 14))
     changes.before[2] = all_of(changes.edit("r9"), changes.edit("r10"))
     changes.before[3] = all_of(changes.edit("r11"), changes.edit("r12"))
     # When
     found = changes.walk(LONG_AGO)
-    # Then the two pages of the top that hold them show that nothing else brought rows again
+    # Then the first two pages are read again, which shows that the edits explain all repeated rows
     assert changes.asked == [1, 2, 3, 4, 5, 6, 7, 1, 2]
     assert set(found) == {f"r{number}" for number in range(9)}
 
 
-# -- rows of the same time that change places -----------------------------------------------------
+# -- rows with the same time that change places ---------------------------------------------------
 
 TIED = (1, 2, 5, 5, 5, 5, 9)
 
@@ -236,15 +236,15 @@ TIED = (1, 2, 5, 5, 5, 5, 9)
 @pytest.mark.parametrize(
     "order",
     [
-        ("r2", "r4", "r3", "r5"),  # r3 comes twice, and r4 is passed by
+        ("r2", "r4", "r3", "r5"),  # r3 comes twice, and r4 is missed
         ("r5", "r4", "r3", "r2"),
         ("r4", "r5", "r2", "r3"),
     ],
 )
-def test_rows_of_the_same_time_that_change_places_have_everything_read(
+def test_everything_is_read_if_rows_with_the_same_time_change_places(
     order: tuple[str, ...],
 ) -> None:
-    # Given that rows change places after the second page was read
+    # Given rows that change places after the second page was read
     changes = Changes(*TIED)
     changes.before[3] = changes.order(*order)
     with pytest.raises(ReadEverything, match="with the same changed swap places") as raised:
@@ -252,31 +252,31 @@ def test_rows_of_the_same_time_that_change_places_have_everything_read(
     assert not raised.value.from_start
 
 
-def test_rows_of_the_same_time_may_change_places_on_their_page() -> None:
+def test_rows_with_the_same_time_may_change_places_on_their_page() -> None:
     changes = Changes(*TIED)
     changes.before[3] = changes.order("r3", "r2", "r5", "r4")
     assert set(changes.walk(LONG_AGO)) == {f"r{number}" for number in range(7)}
     assert changes.asked == [1, 2, 3, 4]
 
 
-def test_a_new_row_does_not_explain_that_others_change_places_as_well() -> None:
-    # Given a new row, which brings r1 again, and then rows of the same time that change places, so
-    # that r2 comes again and r3 is passed by
+def test_one_new_row_does_not_explain_two_repeated_rows() -> None:
+    # Given a new row, which makes r1 come twice. Then rows with the same time change places, so r2
+    # comes twice and r3 is missed
     changes = Changes(1, 2, 5, 5, 5, 9)
     changes.before[2] = changes.insert("new")
     changes.before[3] = changes.order("r3", "r2", "r4")
-    # Then one new row is not taken for the reason of two
+    # Then the walk does not accept the new row as the reason for both
     with pytest.raises(ReadEverything, match="swap places"):
         changes.walk(LONG_AGO)
 
 
-def test_an_edit_of_a_row_that_was_read_does_not_explain_that_others_change_places() -> None:
-    # Given such an edit, which pushes nothing, and rows of the same time that change places, so
-    # that r2 comes again and r4 is passed by
+def test_an_edit_of_a_row_that_was_read_does_not_explain_a_repeated_row() -> None:
+    # Given such an edit, which moves no unread row. Then rows with the same time change places, so
+    # r2 comes twice and r4 is missed
     changes = Changes(1, 2, 5, 5, 5, 9)
     changes.before[2] = changes.edit("r0")
     changes.before[3] = changes.order("r4", "r3", "r2")
-    # When the top is looked at for a reason, then the edited row there is none
+    # When the walk checks the first page, then it does not accept the edit as the reason
     with pytest.raises(ReadEverything, match="swap places"):
         changes.walk(LONG_AGO)
     assert changes.asked == [1, 2, 3, 1]
@@ -285,14 +285,14 @@ def test_an_edit_of_a_row_that_was_read_does_not_explain_that_others_change_plac
 @pytest.mark.parametrize(
     ("late", "order"),
     [
-        (1, ("r1", "r3", "r4", "r2", "r5")),  # r2 comes again, below r4; r3 is passed by
-        (2, ("r3", "r1", "r4", "r2", "r0", "r5")),  # r2 and r0 come again, in another order
+        (1, ("r1", "r3", "r4", "r2", "r5")),  # r2 comes twice, below r4; r3 is missed
+        (2, ("r3", "r1", "r4", "r2", "r0", "r5")),  # r2 and r0 come twice, in another order
     ],
 )
-def test_a_row_that_appears_below_the_walk_does_not_explain_that_others_change_places(
+def test_a_row_that_appears_on_an_unread_page_does_not_explain_a_repeated_row(
     late: int, order: tuple[str, ...]
 ) -> None:
-    # Given rows that become visible late, so that the total grows and nothing is pushed
+    # Given rows that become visible late, so the total grows although no row is pushed down
     changes = Changes(5, 5, 5, 5, 5, 5, 9, size=3)
     added = [{"id": f"late{number}", "changed": text(minutes=-8)} for number in range(late)]
     changes.before[2] = all_of(partial(changes.rows.extend, added), changes.order(*order))
@@ -301,9 +301,9 @@ def test_a_row_that_appears_below_the_walk_does_not_explain_that_others_change_p
     assert changes.asked == [1, 2]
 
 
-def test_new_rows_explain_no_more_rows_than_had_been_read_before_them() -> None:
-    # Given six new rows, which push the two that were read, and no other, and rows of the same time
-    # that change places later, so that r2 comes again and r4 is passed by
+def test_new_rows_explain_only_repeats_of_rows_that_were_read_before_them() -> None:
+    # Given six new rows, which push down only the two rows that were read. Later, rows with the
+    # same time change places, so r2 comes twice and r4 is missed
     changes = Changes(1, 2, 5, 5, 5, 5, 9)
     changes.before[2] = all_of(*(changes.insert(f"new{number}") for number in range(6)))
     changes.before[6] = changes.order("r4", "r3", "r2", "r5")
@@ -311,25 +311,26 @@ def test_new_rows_explain_no_more_rows_than_had_been_read_before_them() -> None:
         changes.walk(LONG_AGO)
 
 
-def test_a_row_that_was_passed_by_does_not_explain_that_another_one_comes_twice() -> None:
-    # Given that the newest rows, all of the same time, change places after the first page was read
+def test_a_missed_row_does_not_explain_a_repeated_one() -> None:
+    # Given the newest rows, all with the same time, which change places after the first page was
+    # read
     changes = Changes(5, 5, 5, 5, 9)
     changes.before[2] = changes.order("r2", "r1", "r0", "r3")
-    # When r0 comes again, and the top shows r2, which was passed by
+    # When r0 comes twice, and the first page has r2, which was missed
     with pytest.raises(ReadEverything, match="swap places"):
         changes.walk(LONG_AGO)
-    # Then r2 is not taken for a change: it is no newer than what was read
+    # Then r2 does not count as a change, because it is not newer than the rows that were read
     assert changes.asked == [1, 2, 3, 1]
 
 
-def test_a_step_back_does_not_hide_that_rows_change_places() -> None:
-    # Given rows of the same time that change places after the third page was read: r2 is to come
-    # again on page 5, and r8 was passed by
+def test_a_step_back_does_not_hide_that_rows_changed_places() -> None:
+    # Given rows with the same time that change places after the third page was read, so r2 will
+    # come again on page 5, and r8 was missed
     changes = Changes(1, 2, *[5] * 8, 9, size=2)
     changes.before[4] = changes.order("r8", "r3", "r4", "r5", "r6", "r7", "r2", "r9")
-    # When a row of the third page vanishes, so that the walk goes back to it
+    # When a row of the third page vanishes, so the walk goes back to that page
     changes.before[5] = changes.drop("r5")
-    # Then r2 has no reason to come again
+    # Then that does not explain why r2 comes again
     with pytest.raises(ReadEverything, match="swap places"):
         changes.walk(LONG_AGO)
 
@@ -350,8 +351,8 @@ gaps = st.lists(st.sampled_from(["insert", "edit", "drop"]), max_size=3) | st.li
 def test_every_row_that_nothing_happens_to_is_read_unless_the_walk_says_that_it_cannot_tell(
     ties: list[int], size: int, counts: bool, script: dict[int, list[str]], seed: int
 ) -> None:
-    # Given rows of few different times. Between two requests some are created, edited, and either
-    # vanish or change places: nothing would show both together
+    # Given rows with few different times. Between two requests, some are created or edited, and
+    # some either vanish or change places; both together could not be noticed
     changes = Changes(*(1 + minute for minute in ties), size=size, counts=counts)
     newest = max((row["changed"] for row in changes.rows), default="")
     untouched = {str(row["id"]) for row in changes.rows if row["changed"] != newest}
@@ -364,7 +365,7 @@ def test_every_row_that_nothing_happens_to_is_read_unless_the_walk_says_that_it_
                 changes.insert(f"new {len(changes.asked)} {len(ids)}")()
             elif kind == "order":
                 random.shuffle(changes.rows)
-            elif ids and (kind == "edit" or counts):  # nothing but a total shows that a row is gone
+            elif ids and (kind == "edit" or counts):  # only a total shows that a row vanished
                 id = random.choice(ids)
                 untouched.discard(id)
                 (changes.drop if kind == "drop" else changes.edit)(id)()
@@ -376,25 +377,25 @@ def test_every_row_that_nothing_happens_to_is_read_unless_the_walk_says_that_it_
         found = changes.walk(at(days=-9))
     except (ReadEverything, Untrustworthy):
         return
-    # Then nothing was passed by but what the next sync reads: it begins at the newest moment
+    # Then only rows that the next sync reads were missed, because they changed at the newest time
     assert untouched <= set(found)
 
 
-def test_a_server_that_repeats_a_page_is_not_believed() -> None:
+def test_a_server_that_repeats_a_page_is_an_error() -> None:
     # Given a server that ignores the page number
     changes = Changes(*range(1, 9))
     changes.ask, ask = lambda number: ask(1), changes.ask  # type: ignore[method-assign]
     with pytest.raises(Untrustworthy, match="Acme repeats a page instead of moving on"):
         changes.walk(LONG_AGO)
-    # Four answers, and one to see whether changes at the top explain them
+    # Then there are four answers, and one to see whether changes on the first page explain them
     assert changes.asked == [1, 1, 1, 1, 1]
 
 
 # -- when reading everything costs less -----------------------------------------------------------
 
 
-def test_at_page_twenty_the_last_page_worth_walking_to_is_asked_for() -> None:
-    # Given 100 pages of changes, of which 30 are worth walking to
+def test_at_page_twenty_the_walk_requests_the_last_page_that_is_worth_reaching() -> None:
+    # Given 100 pages of changes, of which 30 are worth reading
     changes = Changes(*range(200))
     with pytest.raises(ReadEverything) as raised:
         changes.walk(LONG_AGO, last_affordable=30)
@@ -405,14 +406,14 @@ def test_at_page_twenty_the_last_page_worth_walking_to_is_asked_for() -> None:
     )
 
 
-def test_the_walk_goes_on_if_the_last_page_worth_walking_to_reaches_below_the_bound() -> None:
+def test_the_walk_continues_if_the_last_page_worth_reaching_has_a_row_before_the_bound() -> None:
     changes = Changes(*range(200))
     found = changes.walk(at(minutes=-50), last_affordable=30)
     assert changes.asked == [*range(1, 21), 30, *range(21, 27)]
     assert len(found) == 52
 
 
-def test_no_page_ahead_is_asked_for_if_the_total_says_that_there_are_few() -> None:
+def test_no_page_ahead_is_requested_if_the_total_is_small() -> None:
     changes = Changes(*range(50))
     changes.walk(LONG_AGO, last_affordable=30)
     assert changes.asked == list(range(1, 26))

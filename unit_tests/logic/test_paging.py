@@ -1,4 +1,4 @@
-"""Reading all pages of a list while rows come and go: which page is asked for next."""
+"""Reading all pages of a list while rows appear and vanish: which page is requested next."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from source_meetings.strategies.paging import End, PageWalk, all_pages, all_toke
 from source_meetings.sync.reading import Answer, Row, Untrustworthy
 from unit_tests.logic.fakes import NOW
 
-INSERT = "insert in front"
+INSERT = "insert at the front"
 MOST_REQUESTS = 1000
 
 
@@ -25,7 +25,7 @@ def page(rows: list[Row], *, total: int | None = None, pages: int | None = None)
 
 @dataclass
 class Export:
-    """Rows in the order of the list, and what becomes of them before the answer of a number."""
+    """Rows in the order of the list, and the writes before the answer with a given number."""
 
     rows: list[int]
     size: int
@@ -36,7 +36,7 @@ class Export:
         self.answers += 1
         for write in self.writes.get(self.answers, []):
             if write == INSERT:
-                self.rows.insert(0, min([0, *self.rows]) - 1)  # a key that was never there
+                self.rows.insert(0, min([0, *self.rows]) - 1)  # a key that never existed
             elif self.rows:
                 del self.rows[int(write) % len(self.rows)]
         found = self.rows[(number - 1) * self.size : number * self.size]
@@ -49,7 +49,7 @@ class Export:
 
 
 def walked(walk: PageWalk, export: Export, totals: str) -> set[str]:
-    """Walk to the end; return the keys of the rows that were read."""
+    """Walk to the end and return the keys of the rows that were read."""
     seen: set[str] = set()
     while walk.end is None:
         answer, keys = export.answer(walk.number, totals)
@@ -60,7 +60,7 @@ def walked(walk: PageWalk, export: Export, totals: str) -> set[str]:
 
 
 def lengths(walk: PageWalk, pages: int, *counts: int) -> PageWalk:
-    """Take pages with so many rows, all of which say how many pages there are."""
+    """Take pages with these numbers of rows, each with the number of pages."""
     key = iter(range(10**6))
     for count in counts:
         walk.take(page([{}] * count, pages=pages), [next(key) for _ in range(count)])
@@ -76,91 +76,91 @@ WRITES = st.dictionaries(
 
 @given(
     count=st.integers(min_value=0, max_value=12),
-    # A number of pages of one row each is a total of rows in another guise.
+    # With one row per page, the number of pages is the total of rows.
     kind=st.tuples(st.just("rows"), st.integers(1, 4)) | st.just(("pages", 1)),
     writes=WRITES,
 )
 @settings(max_examples=500)
-def test_no_row_is_passed_by_whatever_is_inserted_in_front_or_vanishes(
+def test_no_row_is_missed_if_rows_vanish_and_others_are_inserted_at_the_front(
     count: int, kind: tuple[str, int], writes: dict[int, list[int | str]]
 ) -> None:
-    # Given rows, some of which vanish between two answers while others come in front
+    # Given rows, some of which vanish between two answers while others are inserted at the front
     totals, size = kind
     export = Export(list(range(count)), size, writes)
-    # When they are read, once more from the start where the walk says so
+    # When they are read, again from the start whenever the walk demands it
     seen: set[str] = set()
     end = None
     while end is not End.LAST_PAGE:
         walk = PageWalk(page_size=size)
         seen |= walked(walk, export, totals)
         end = walk.end
-    # Then all that were there from the beginning to the end have been read
+    # Then every row that was there all the time has been read
     assert seen >= {f"row {row}" for row in export.rows if row >= 0}
 
 
 def test_the_walk_goes_back_by_as_many_rows_as_the_total_fell_and_no_further() -> None:
-    # Given ten pages, and three rows of the first one that vanish before the eighth is asked for
+    # Given ten pages, and three rows of the first one that vanish before the eighth is requested
     export = Export(list(range(100)), 10, {8: [0, 0, 0]})
     walk, asked = PageWalk(page_size=10), list[int]()
     while walk.end is None:
         asked.append(walk.number)
         walk.take(*export.answer(walk.number, "rows"))
-    # Then the walk goes on from the page before
+    # Then the walk continues from the previous page
     assert asked == [1, 2, 3, 4, 5, 6, 7, 8, 7, 8, 9, 10]
 
 
-def test_a_page_of_none_but_unread_rows_is_not_far_enough_back() -> None:
-    # Given a total that falls by one, because 25 rows vanished while others came at the end
+def test_the_walk_starts_over_if_the_previous_page_has_only_unread_rows() -> None:
+    # Given a total that falls by one, because 25 rows vanished while 24 were added at the end
     export = Export(list(range(100)), 10)
     walk = PageWalk(page_size=10)
     for _ in range(5):
         walk.take(*export.answer(walk.number, "rows"))
     export.rows[:25] = []
     export.rows += range(100, 124)
-    # When the walk finds no row on the page before that it has read
+    # When the previous page has no row that was read
     walk.take(*export.answer(walk.number, "rows"))
     assert (walk.number, walk.end) == (5, None)
     walk.take(*export.answer(walk.number, "rows"))
-    # Then it starts over
+    # Then the walk starts over
     assert walk.end is End.VANISHED
 
 
-def test_a_number_of_pages_that_falls_counts_although_the_total_stays() -> None:
-    # Given a total of something else, of meetings for example
+def test_a_smaller_number_of_pages_counts_even_if_the_total_stays_the_same() -> None:
+    # Given a total that counts something else, for example meetings
     walk = PageWalk(page_size=2)
     walk.take(page([{}, {}], total=9, pages=3), [1, 2])
     # When the number of pages falls
     walk.take(page([{}, {}], total=9, pages=2), [3, 4])
-    # Then rows vanished
+    # Then the walk notices that rows vanished
     assert walk.end is End.VANISHED
 
 
 @pytest.mark.parametrize("step", [1, 2, 10, 1000])
 def test_a_total_that_falls_with_every_answer_ends_the_walk_soon(step: int) -> None:
-    # Given a server whose rows stay while its total falls
+    # Given a server whose total falls although its rows stay
     walk = PageWalk(page_size=2)
     for answers in range(MOST_REQUESTS):
         first = 2 * walk.number
         walk.take(page([{}, {}], total=10**6 - step * answers), [first, first + 1])
         if walk.end:
             break
-    # Then the walk does not take it for progress
+    # Then the walk gives up, because that is no progress
     assert walk.end is End.RESTLESS
 
 
 @pytest.mark.parametrize(
     ("pages", "counts", "total"),
     [
-        (1, [2], None),  # nothing can move from page to page
+        (1, [2], None),  # with one page, no row can move to another one
         (2, [500, 7], 507),
         (3, [500, 500, 500], 1500),
-        (4, [500, 499, 500, 7], 1507),  # one came short
-        (4, [1010, 1007, 1013, 20], None),  # pages of meetings, with all of their participants
-        (9, [100, 100, 100, 0], 801),  # there should be more
+        (4, [500, 499, 500, 7], 1507),  # one page lacks a row
+        (4, [1010, 1007, 1013, 20], None),  # pages of meetings, with a row for each participant
+        (9, [100, 100, 100, 0], 801),  # the last page should not be empty
         (2, [0], 1),
     ],
 )
-def test_how_many_rows_there_are_follows_from_full_pages_and_the_last_one(
+def test_the_total_follows_from_the_full_pages_and_the_last_one(
     pages: int, counts: list[int], total: int | None
 ) -> None:
     walk = lengths(PageWalk(page_size=500), pages, *counts)
@@ -172,11 +172,10 @@ def test_how_many_rows_there_are_follows_from_full_pages_and_the_last_one(
 
 
 class List:
-    """Rows in an order that never changes, page by page. Notes which pages were asked for.
+    """Rows in an order that never changes, page by page. Records the requested pages.
 
-    ``totals`` is what an answer says: ``rows``, ``pages``, ``both`` or ``none``. ``counted`` makes
-    another total of the true one. ``before`` writes between two requests, by the number of the
-    second one.
+    ``totals`` is what an answer counts: ``rows``, ``pages``, ``both`` or ``none``. ``counted``
+    changes the true total. ``before``: by the number of a request, the writes before it.
     """
 
     def __init__(self, count: int, size: int = 2, totals: str = "rows") -> None:
@@ -225,7 +224,7 @@ class List:
     [
         ("rows", 0, [1]),
         ("rows", 1, [1]),
-        ("rows", 2, [1, 2]),  # a total of two on a page of two may be that of the page
+        ("rows", 2, [1, 2]),  # a total of two on a page of two rows may be that of the page
         ("rows", 3, [1, 2]),
         ("rows", 4, [1, 2]),
         ("rows", 5, [1, 2, 3]),
@@ -240,30 +239,28 @@ class List:
         ("none", 4, [1, 2, 3]),
     ],
 )
-def test_no_page_is_asked_for_that_the_answers_say_is_not_there(
-    totals: str, count: int, asked: list[int]
-) -> None:
+def test_no_page_beyond_the_totals_is_requested(totals: str, count: int, asked: list[int]) -> None:
     rows = List(count, totals=totals)
     assert rows.read() == rows.rows
     assert rows.asked == asked
 
 
-def test_pages_may_be_smaller_than_what_was_asked_for() -> None:
-    # Given a server that gives three rows where ten were asked for
+def test_pages_may_be_smaller_than_requested() -> None:
+    # Given a server that returns three rows per page instead of ten
     rows = List(7, size=3)
     assert rows.read(page_size=10) == rows.rows
     assert rows.asked == [1, 2, 3]
 
 
-def test_a_total_of_the_page_alone_is_no_total_of_the_list() -> None:
-    # Given a total that is as long as each page
+def test_a_total_that_counts_the_page_is_not_used_as_that_of_the_list() -> None:
+    # Given a total that is the number of rows on the page
     rows = List(5)
     rows.counted = lambda total: len(rows.rows[rows.at(rows.asked[-1]) :][: rows.size])
     assert rows.read() == rows.rows
 
 
 @pytest.mark.parametrize("totals", ["rows", "pages", "none"])
-def test_a_server_that_repeats_its_last_page_beyond_the_end_is_left(totals: str) -> None:
+def test_a_repeated_last_page_ends_the_list(totals: str) -> None:
     rows = List(3, totals=totals)
     rows.at = lambda number: min(number - 1, 1) * 2
     assert set(rows.read()) == {0, 1, 2}
@@ -271,18 +268,18 @@ def test_a_server_that_repeats_its_last_page_beyond_the_end_is_left(totals: str)
 
 
 @pytest.mark.parametrize("totals", ["rows", "pages"])
-def test_a_server_that_repeats_a_page_that_is_not_the_last_is_not_believed(totals: str) -> None:
+def test_a_server_that_repeats_a_page_before_the_last_is_an_error(totals: str) -> None:
     # Given a server that ignores the page number
     rows = List(6, totals=totals)
     rows.at = lambda number: 0
     with pytest.raises(Untrustworthy, match="Acme repeats a page instead of moving on"):
         rows.read()
-    # Rows that come while others vanish may explain it once
+    # And it is tried twice, because rows that appear while others vanish can cause one repeat
     assert rows.asked == [1, 2, 1, 2]
 
 
-def test_a_growing_total_explains_a_page_that_comes_again_four_times_and_no_more() -> None:
-    # Given a server that ignores the page number, while its total grows
+def test_a_growing_total_explains_only_a_few_repeated_pages() -> None:
+    # Given a server that ignores the page number and whose total grows
     rows = List(6)
     rows.at = lambda number: 0
     rows.counted = lambda total: total + len(rows.asked)
@@ -291,25 +288,25 @@ def test_a_growing_total_explains_a_page_that_comes_again_four_times_and_no_more
     assert rows.asked == [1, 2, 3, 4, 5, 6] * 2
 
 
-def test_a_page_that_comes_again_because_as_many_rows_came_in_front_is_no_repetition() -> None:
+def test_a_page_that_repeats_because_a_page_of_rows_was_inserted_is_not_an_error() -> None:
     rows = List(5)
     rows.before[2] = rows.add(-2, -1)
     assert set(rows.read()) >= {0, 1, 2, 3, 4}
-    # It is read once more, because the total says that rows came to pages that were read
+    # The list is read again, because the total shows that rows were added to pages that were read
     assert rows.asked == [1, 2, 3, 4, 1, 2, 3, 4]
 
 
-def test_a_server_that_counts_rows_and_lists_none_is_not_believed() -> None:
+def test_a_server_that_counts_rows_but_lists_none_is_an_error() -> None:
     rows = List(0)
     rows.counted = lambda total: 3
     with pytest.raises(Untrustworthy, match="Acme counts rows of event 7 but lists none"):
         rows.read()
 
 
-def test_a_list_that_is_twice_as_short_as_its_total_is_believed_with_a_warning(
+def test_a_list_that_is_shorter_than_its_total_in_two_walks_is_used_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    # Given a total that also counts rows that this key may not see
+    # Given a total that includes rows that this key may not see
     rows = List(5)
     rows.counted = lambda total: 9
     # When
@@ -322,35 +319,35 @@ def test_a_list_that_is_twice_as_short_as_its_total_is_believed_with_a_warning(
     ]
 
 
-def test_rows_that_come_to_a_page_that_was_read_have_the_list_read_twice_at_the_most() -> None:
-    # Given a list to whose first page a row comes in every walk
+def test_if_rows_are_added_to_pages_that_were_read_the_list_is_read_at_most_twice() -> None:
+    # Given a list whose first page gets a new row in every walk
     rows = List(5)
     for number in range(2, 20, 3):
         rows.before[number] = lambda: rows.add(min(rows.rows) - 1)()
     # When it is read
     found = rows.read()
-    # Then those that came in the second walk are left for the next sync
+    # Then rows that were added during the second walk are left for the next sync
     assert rows.asked == [1, 2, 3, 1, 2, 3, 4]
     assert set(found) == {-1, 0, 1, 2, 3, 4}
     assert min(rows.rows) == -2
 
 
-def test_rows_that_vanish_send_the_walk_back_by_as_many_as_the_total_fell() -> None:
+def test_the_walk_goes_back_by_as_many_rows_as_vanished() -> None:
     rows = List(8)
     rows.before[4] = rows.drop(0, 1, 2)
     assert set(rows.read()) >= {3, 4, 5, 6, 7}
-    # Page 4 is empty and the total says that three vanished: the page before and one more
+    # Page 4 is empty, and three rows vanished. So the walk goes back by two pages
     assert rows.asked == [1, 2, 3, 4, 2, 3]
 
 
-def test_a_number_of_pages_that_falls_has_the_list_read_from_the_start() -> None:
+def test_if_the_number_of_pages_falls_the_list_is_read_from_the_start() -> None:
     rows = List(8, totals="pages")
     rows.before[3] = rows.drop(0, 1)
     assert set(rows.read()) >= {2, 3, 4, 5, 6, 7}
     assert rows.asked == [1, 2, 3, 1, 2, 3]
 
 
-def test_a_list_that_never_rests_ends_in_words_that_say_what_to_do() -> None:
+def test_a_list_that_keeps_changing_ends_with_an_error_that_says_what_to_do() -> None:
     # Given a number of pages that falls in every walk
     rows = List(40, totals="pages")
     for number in range(2, 40, 2):
@@ -363,7 +360,7 @@ def test_a_list_that_never_rests_ends_in_words_that_say_what_to_do() -> None:
     )
 
 
-def test_pages_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_pages_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paging, "_MOST_PAGES", 20)
     rows = List(1000, totals="none")
     with pytest.raises(Untrustworthy, match="Acme lists more than 20 pages"):
@@ -379,7 +376,7 @@ writes = st.dictionaries(
 
 
 def there_all_along(rows: List, script: dict[int, tuple[bool, list[float]]]) -> set[float]:
-    """Have rows come (anywhere) or vanish between requests. Returns the rows that stay."""
+    """Add rows anywhere or delete some between requests. Return the rows that stay."""
     present = set(rows.rows)
 
     def write(comes: bool, places: list[float]) -> None:
@@ -399,10 +396,10 @@ def there_all_along(rows: List, script: dict[int, tuple[bool, list[float]]]) -> 
 @given(count=st.integers(0, 12), size=st.integers(1, 4), script=writes)
 @example(8, 1, {8: (False, [0.0, 0.0]), 4: (False, [0.0, 0.0]), 12: (False, [0.0, 0.0])})
 @settings(max_examples=400)
-def test_no_row_is_passed_by_when_rows_either_come_or_vanish_between_two_requests(
+def test_no_row_is_missed_if_rows_are_either_added_or_deleted_between_two_requests(
     count: int, size: int, script: dict[int, tuple[bool, list[float]]]
 ) -> None:
-    # Given totals of rows, and rows that come or vanish anywhere in the list
+    # Given totals of rows, and rows that are added or deleted anywhere in the list
     rows = List(count, size)
     present = there_all_along(rows, script)
     # When they are read
@@ -411,15 +408,15 @@ def test_no_row_is_passed_by_when_rows_either_come_or_vanish_between_two_request
     except Untrustworthy as refusal:  # after too many changes; the next sync reads them again
         assert "kept moving" in str(refusal) and len(script) > 2
         return
-    # Then those that were there all along have been
+    # Then every row that was there all the time has been read
     assert present <= set(found)
 
 
 @given(count=st.integers(0, 12), size=st.integers(1, 4), script=writes)
-def test_no_row_is_passed_by_without_totals_when_rows_only_come(
+def test_without_totals_no_row_is_missed_if_rows_are_only_added(
     count: int, size: int, script: dict[int, tuple[bool, list[float]]]
 ) -> None:
-    # Given that no more than a row comes between two requests, and pages of at least two
+    # Given at most one new row between two requests, and pages of at least two rows
     rows = List(count, size + 1, totals="none")
     present = there_all_along(rows, {number: (True, w[:1]) for number, (_, w) in script.items()})
     assert present <= set(rows.read())
@@ -427,12 +424,12 @@ def test_no_row_is_passed_by_without_totals_when_rows_only_come(
 
 @pytest.mark.xfail(
     strict=True,
-    reason="where a total is counted before the rows of the same answer are listed, a row can slip "
-    "by: the walk goes back by as many rows as the total fell, and a full page may count as last",
+    reason="if a total is counted before the rows of the same answer are listed, a row can be "
+    "missed: the walk goes back by as many rows as the total fell, and a full page may seem last",
 )
 @pytest.mark.parametrize("change", ["comes", "vanishes"])
-def test_no_row_is_passed_by_when_the_total_lags_behind_by_one_request(change: str) -> None:
-    # Given an answer that counts its rows, and lists them a moment later
+def test_no_row_is_missed_if_the_total_lags_behind_by_one_request(change: str) -> None:
+    # Given answers that count the rows first and list them a moment later
     if change == "comes":
         rows = List(2, size=1)
         rows.before[2] = rows.add(0.5)
@@ -442,9 +439,9 @@ def test_no_row_is_passed_by_when_the_total_lags_behind_by_one_request(change: s
         rows.before[2] = rows.drop(0)
         lagging = iter([5, 5, 4, 4, 4, 4])
     rows.counted = lambda total: next(lagging)
-    # When a row comes, or vanishes, in between
+    # When a row is added or deleted in between
     found = rows.read()
-    # Then the others are read all the same
+    # Then all others are read
     assert {1, 2, 3, 4} & set(rows.rows) <= set(found)
 
 
@@ -452,7 +449,7 @@ def test_no_row_is_passed_by_when_the_total_lags_behind_by_one_request(change: s
 
 
 def following(*tokens: str | None) -> tuple[Iterator[Answer], list[str | None]]:
-    """Pages each of which names the next one, and the tokens that were asked for."""
+    """Return pages that each have the token of the next one, and the requested tokens."""
     asked: list[str | None] = []
 
     def ask(token: str | None) -> Answer:
@@ -463,20 +460,20 @@ def following(*tokens: str | None) -> tuple[Iterator[Answer], list[str | None]]:
     return all_tokens(ask, provider="Acme"), asked
 
 
-def test_each_page_names_the_next_one_until_none_does() -> None:
+def test_pages_are_followed_by_token_until_there_is_none() -> None:
     pages, asked = following("b", "c", None)
     assert [row["id"] for answer in pages for row in answer.rows] == [0, 1, 2]
     assert asked == [None, "b", "c"]
 
 
-def test_an_empty_page_that_names_another_one_is_not_the_last() -> None:
+def test_an_empty_page_with_a_token_is_not_the_last_one() -> None:
     answers = iter([Answer([], NOW, following="b"), Answer([{"id": 1}], NOW)])
     pages = all_tokens(lambda token: next(answers), provider="Acme")
     assert [len(answer.rows) for answer in pages] == [0, 1]
 
 
 @pytest.mark.parametrize("tokens", [("b", "b"), ("b", "c", "b")])
-def test_a_token_that_comes_again_is_not_followed(tokens: tuple[str, ...]) -> None:
+def test_a_repeated_token_is_an_error(tokens: tuple[str, ...]) -> None:
     pages, asked = following(*tokens, None)
     with pytest.raises(Untrustworthy, match="Acme repeats a page instead of moving on"):
         list(pages)
@@ -488,7 +485,9 @@ def test_a_token_that_comes_again_is_not_followed(tokens: tuple[str, ...]) -> No
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=60), st.integers(1, 10))
 @example([0] * 25, 10)
-def test_distinct_keys_are_counted_in_parts_as_at_once(hashes: list[int], at_once: int) -> None:
+def test_distinct_keys_are_counted_the_same_in_parts_and_at_once(
+    hashes: list[int], at_once: int
+) -> None:
     keys = PageWalk(page_size=10).keys
     keys.add(hashes)
     with patch.object(type(keys), "_AT_ONCE", at_once):

@@ -1,4 +1,4 @@
-"""What is asked for, emitted and promised where a list can be filtered by the time of change."""
+"""Lists that can be filtered by time of change: what is requested, emitted and promised."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def row(id: str, changed: Any = CHANGED, **fields: Any) -> Row:
 
 
 def page(*rows: Row, clock: datetime = LATER, more: bool = False) -> Answer:
-    """One page; of two rows if there are more."""
+    """Return one page, which has two rows if there are more."""
     return Answer(list(rows), clock, pages=2 if more else 1)
 
 
 def pages(*rows: Row, clock: datetime = LATER) -> list[Answer]:
-    """Three or four rows, on two pages."""
+    """Return three or four rows, on two pages."""
     return [Answer(list(some), clock, pages=2) for some in (rows[:2], rows[2:])]
 
 
 def known(**watermarks: str) -> State:
-    """The state of a list without partitions."""
+    """Return the state of a list without partitions."""
     return {"changed": text(), "partitions": {"": watermarks}}
 
 
@@ -51,7 +51,7 @@ KNOWN = known(since=text(), since_seen=text(), seen_at=text())
 
 
 def watermarks(state: State, partition: str = "") -> dict[str, Any]:
-    """The watermarks of a state, without what the look-back notes."""
+    """Return the watermarks of a state, without the data of the look-back."""
     found: dict[str, Any] = state["partitions"][partition]
     return {name: found[name] for name in found if name not in ("seen_at", "settled")}
 
@@ -67,7 +67,7 @@ def test_the_watermark_is_the_newest_stamp_on_the_first_page() -> None:
     # Given a newer stamp on the second page
     api = ScriptedApi(*pages(row("a"), row("b", text(minutes=3)), row("c", text(minutes=9))))
     course = synced(strategy(api))
-    # Then it is no watermark: a may have changed while the second page was read
+    # Then it is not the watermark, because a may have changed while the second page was read
     assert asked(api) == [{}, {}]
     assert [one["id"] for one in course.rows] == ["a", "b", "c"]
     assert watermarks(course.state) == {
@@ -78,18 +78,18 @@ def test_the_watermark_is_the_newest_stamp_on_the_first_page() -> None:
 
 
 @pytest.mark.parametrize("stamp", [text(hours=1, seconds=1), text(days=9)])
-def test_a_stamp_from_the_providers_future_is_no_watermark(stamp: str) -> None:
+def test_a_stamp_ahead_of_the_providers_clock_does_not_become_the_watermark(stamp: str) -> None:
     course = synced(strategy(ScriptedApi(page(row("a"), row("b", stamp)))))
     assert watermarks(course.state) == {"since": text(), "since_seen": text()}
 
 
 @pytest.mark.parametrize("stamp", [None, "soon", text(days=9)])
-def test_the_clock_is_what_remains_where_no_row_says_when_it_changed(stamp: Any) -> None:
+def test_if_no_row_has_a_stamp_the_watermark_is_the_clock(stamp: Any) -> None:
     course = synced(strategy(ScriptedApi(page(row("a", stamp)))))
     assert watermarks(course.state)["since"] == timestamps.iso(LATER)
 
 
-def test_a_list_without_rows_is_read_whole_by_the_next_sync_too() -> None:
+def test_an_empty_list_is_read_whole_by_the_next_sync_too() -> None:
     # Given a list without rows
     api = ScriptedApi(page())
     course = synced(strategy(api))
@@ -101,19 +101,19 @@ def test_a_list_without_rows_is_read_whole_by_the_next_sync_too() -> None:
     assert asked(api) == [{}]
 
 
-def test_a_start_date_is_asked_for_and_older_rows_are_left_out() -> None:
-    # Given an API that answers with older rows all the same
+def test_a_start_date_is_sent_and_older_rows_are_left_out() -> None:
+    # Given an API that answers with older rows despite the filter
     api = ScriptedApi(page(row("old", text(days=-1)), row("a"), row("b", "soon")))
     course = synced(strategy(api, start_date=text(hours=-1)))
-    # Then the look-back before the start date is asked for, for rows that become visible late
+    # Then the request starts a look-back before the start date, as rows may become visible late
     assert asked(api) == [{"since": text(hours=-1, minutes=-2)}]
     assert [one["id"] for one in course.rows] == ["a", "b"]
 
 
-# -- what a later sync asks for and promises ------------------------------------------------------
+# -- what a later sync requests and promises ------------------------------------------------------
 
 
-def test_what_changed_since_the_watermark_less_the_look_back_is_asked_for() -> None:
+def test_a_later_sync_requests_changes_since_the_look_back_before_the_watermark() -> None:
     api = ScriptedApi(page(row("a", text(minutes=5))))
     course = synced(strategy(api, look_back_seconds=30), KNOWN)
     assert asked(api) == [{"since": text(seconds=-30)}]
@@ -136,42 +136,42 @@ def test_the_watermark_is_sent_in_the_format_of_the_filter(format: str, sent: st
 
 
 @pytest.mark.parametrize("format", ["epoch_seconds", "epoch_milliseconds"])
-def test_no_moment_before_the_epoch_is_sent_as_a_number(format: str) -> None:
+def test_no_time_before_the_epoch_is_sent_as_a_number(format: str) -> None:
     api = ScriptedApi(page())
     filters = ({**SINCE, "format": format},)
     synced(strategy(api, filters=filters), known(since="1970-01-01T00:00:01Z"))
     assert asked(api) == [{"since": "0"}]
 
 
-def test_a_quiet_sync_keeps_the_watermark_and_settles_it() -> None:
+def test_a_sync_without_changes_keeps_the_watermark_and_settles_it() -> None:
     # Given a watermark that has been known for longer than the look-back
     api = ScriptedApi(page())
     course = synced(strategy(api), KNOWN)
-    # Then the next sync reads its last second only, and so do later ones
+    # Then the next and later syncs read only from its last second on
     assert watermarks(course.state) == {"since": text(), "since_seen": text()}
     api.forget()
     synced(strategy(api), course.state)
     assert asked(api) == [{"since": text(seconds=-1)}]
 
 
-def test_a_newest_stamp_that_was_seen_before_makes_the_watermark_move_on() -> None:
-    # Given a sync whose first page had no newer stamp than 12:00, but another page had one
+def test_the_newest_stamp_of_the_previous_sync_can_advance_the_watermark() -> None:
+    # Given a sync whose first page had stamps up to 12:00, and another page had a newer one
     state = known(since=text(), since_seen=text(minutes=9))
     course = synced(strategy(ScriptedApi(page(row("a")))), state)
     assert watermarks(course.state)["since"] == text(minutes=9)
 
 
 def test_a_watermark_never_passes_the_clock() -> None:
-    # Given a newest stamp that was in the provider's future by a minute, and a clock set back
+    # Given a newest stamp a minute ahead of the provider's clock, which was then set back
     state = known(since=text(), since_seen=text(hours=1, minutes=1))
     course = synced(strategy(ScriptedApi(page(row("a")))), state)
     assert watermarks(course.state)["since"] == timestamps.iso(LATER)
 
 
-def test_a_watermark_that_is_far_ahead_of_the_clock_has_all_read_again(
+def test_with_a_watermark_far_ahead_of_the_clock_everything_is_read_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    # Given a watermark of the next year
+    # Given a watermark in the next year
     state = known(since=text(days=365), since_seen=text(days=365))
     api = ScriptedApi(page(row("a")))
     with caplog.at_level(logging.WARNING):
@@ -191,7 +191,7 @@ BOTH = (SINCE, CREATED_SINCE)
 
 
 def test_each_filter_has_a_pass_and_a_watermark_of_its_own() -> None:
-    # Given a row that both passes show, and one that only the second does
+    # Given a row that both passes list, and one that only the second one lists
     both = row("a", text(minutes=8), created=text(minutes=5))
     api = ScriptedApi(page(both), page(both, row("b", None, created=text(minutes=6))))
     state = known(since=text(), created_since=text(minutes=-9))
@@ -200,7 +200,7 @@ def test_each_filter_has_a_pass_and_a_watermark_of_its_own() -> None:
         {"since": text(minutes=-2)},
         {"created_since": text(minutes=-11)},
     ]
-    # Then it is emitted once, and each watermark is of the filter's own first page
+    # Then the first row is emitted once, and each watermark is from the filter's own first page
     assert [one["id"] for one in course.rows] == ["a", "b"]
     assert watermarks(course.state) == {
         "since": text(minutes=8),
@@ -210,8 +210,8 @@ def test_each_filter_has_a_pass_and_a_watermark_of_its_own() -> None:
     }
 
 
-def test_the_first_page_of_one_filter_promises_nothing_for_another_one() -> None:
-    # Given a row that was created and changed while the second pass had not begun
+def test_the_first_page_of_one_filter_promises_nothing_about_another_filter() -> None:
+    # Given a row that was created and changed before the second pass started
     fresh = row("a", text(minutes=8), created=text(minutes=7))
     api = ScriptedApi(page(fresh), page())
     state = known(since=text(), created_since=text())
@@ -228,7 +228,7 @@ def test_a_partition_without_all_of_its_watermarks_is_read_whole() -> None:
     assert watermarks(course.state)["created_since"] == text(minutes=-1)
 
 
-def test_the_newest_of_several_fields_is_the_stamp_of_a_row() -> None:
+def test_the_stamp_of_a_row_is_the_newest_of_several_fields() -> None:
     either = {"parameter": "since", "fields": ["changed", "cancelled"]}
     course = synced(
         strategy(ScriptedApi(page(row("a", cancelled=text(minutes=4)))), filters=(either,))
@@ -250,40 +250,40 @@ def test_each_partition_is_read_once_however_often_it_is_configured() -> None:
     assert set(course.state["partitions"]) == {"7", "8"}
 
 
-def test_a_row_of_two_partitions_is_a_row_of_each() -> None:
+def test_a_row_in_two_partitions_is_emitted_for_each() -> None:
     course = synced(of_events(ScriptedApi(page(row("a"))), "7", "8"))
     assert [one["id"] for one in course.rows] == ["a", "a"]
 
 
-def test_a_new_partition_is_read_whole_and_one_that_is_no_longer_configured_is_forgotten() -> None:
-    # Given a state of the events 7 and 8
+def test_a_new_partition_is_read_whole_and_a_removed_one_is_dropped_from_the_state() -> None:
+    # Given a state with the events 7 and 8
     api = ScriptedApi(page(row("a")))
     state = synced(of_events(api, "7", "8")).state
     api.forget()
-    # When 9 is configured in place of 7
+    # When 9 is configured instead of 7
     course = synced(of_events(api, "8", "9"), state)
     assert asked(api) == [{"event": "8", "since": text(minutes=-2)}, {"event": "9"}]
     assert set(course.state["partitions"]) == {"8", "9"}
 
 
-def test_a_first_sync_goes_on_with_the_partitions_that_were_left() -> None:
-    # Given a first sync that is killed in the second of three events
+def test_a_first_sync_is_resumed_with_the_unread_partitions() -> None:
+    # Given a first sync that is killed while it reads the second of three events
     api = ScriptedApi(page(row("a")), *pages(row("b"), row("c"), row("d")))
     killed = synced(of_events(api, "7", "8", "9"), pages_at_most=2)
     assert killed.state["scan"]["then"]["partitions"].keys() == {"7"}
     api = ScriptedApi(page(row("a")))
-    # When it is resumed, then the first one is asked for its changes
+    # When it is resumed, then only the changes of the first one are requested
     course = synced(of_events(api, "7", "8", "9"), killed.state)
     whole = [one["event"] for one in asked(api) if "since" not in one]
     assert set(whole) == {"8", "9"}
     assert [one["event"] for one in asked(api) if "since" in one] == ["7"]
-    # and no state on the way says that the first one is left
+    # And no state on the way lists the first one as unread
     left = [one["scan"]["pending"] for one in course.saved if "scan" in one]
     assert left and all({"partition": "7"} not in pending for pending in left)
     assert set(course.state["partitions"]) == {"7", "8", "9"}
 
 
-def test_a_partition_that_is_left_is_read_whole_whatever_the_state_says_of_it() -> None:
+def test_an_unread_partition_is_read_whole_even_if_the_state_has_its_watermark() -> None:
     api = ScriptedApi(page(row("a")))
     watermark = KNOWN["partitions"][""]
     state = {"scan": {"then": {"partitions": {"7": watermark}}, "pending": [{"partition": "7"}]}}
@@ -291,7 +291,7 @@ def test_a_partition_that_is_left_is_read_whole_whatever_the_state_says_of_it() 
     assert asked(api) == [{"event": "7"}]
 
 
-def test_a_partition_that_was_not_read_to_its_end_keeps_its_watermark() -> None:
+def test_a_partition_that_was_not_read_completely_keeps_its_watermark() -> None:
     api = ScriptedApi(*pages(row("a", text(minutes=5)), row("b"), row("c")))
     api.breaks_at(2)
     course = synced(strategy(api), KNOWN)
@@ -299,13 +299,15 @@ def test_a_partition_that_was_not_read_to_its_end_keeps_its_watermark() -> None:
     assert course.state == KNOWN
 
 
-def test_the_event_is_named_if_its_watermark_is_ahead(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_event_whose_watermark_is_ahead_of_the_clock_is_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     ahead = {"since": text(days=365), "since_seen": text(days=365)}
     state = {"changed": text(), "partitions": {"7": KNOWN["partitions"][""], "8": ahead}}
     api = ScriptedApi(page(row("a")))
     with caplog.at_level(logging.WARNING):
         synced(of_events(api, "7", "8"), state)
-    # Then the other one is not read whole
+    # Then the other event is not read whole
     assert asked(api)[0] == {"event": "7", "since": text(minutes=-2)}
     assert [record.getMessage() for record in caplog.records] == [
         "Stream acme_rows: the saved state of event 8 is ahead of Acme's clock "
@@ -317,20 +319,20 @@ def test_the_event_is_named_if_its_watermark_is_ahead(caplog: pytest.LogCaptureF
 
 
 @pytest.mark.parametrize("partitions", [None, [], {"": None}, {"": "since"}])
-def test_a_state_of_another_form_is_refused_before_any_request(partitions: Any) -> None:
-    # Given a state of another form
+def test_a_malformed_state_is_refused_before_any_request(partitions: Any) -> None:
+    # Given a malformed state
     api = ScriptedApi(page())
     state = {"changed": text(), "partitions": partitions}
-    # When a sync begins with it or goes on from it, then it is refused
+    # When a sync starts or resumes with it, then it is refused
     with pytest.raises(UnusableState):
         strategy(api).changes(state)
     with pytest.raises(UnusableState):
         strategy(api).resume(state, [])
-    # And nothing was asked for
+    # And no request was sent
     assert api.asked == []
 
 
-def test_partitions_that_are_left_and_not_configured_any_more_are_refused() -> None:
+def test_unread_partitions_that_are_no_longer_configured_are_refused() -> None:
     api = ScriptedApi(page())
     with pytest.raises(UnusableState):
         of_events(api, "7").resume({"partitions": {}}, [{"partition": "8"}])

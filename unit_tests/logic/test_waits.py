@@ -1,4 +1,4 @@
-"""How long to wait before a request is sent again: what is asked for, and what is chosen."""
+"""How long to wait before a request is sent again: waits that are announced or chosen."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def asked(
     return limit.seconds({"Date": date, **(headers or {})}, body, tries)
 
 
-# -- waits of the connector's own choosing --------------------------------------------------------
+# -- waits that the connector chooses -------------------------------------------------------------
 
 
 @given(st.integers(1, 50))
-def test_the_wait_doubles_with_each_try_up_to_a_minute_and_half_as_much_again(tries: int) -> None:
+def test_the_wait_doubles_with_each_try_up_to_a_minute_plus_up_to_half_of_it(tries: int) -> None:
     least = min(60.0, 2.0 ** (tries - 1))
     assert least <= back_off_seconds(tries) <= 1.5 * least
 
@@ -63,7 +63,7 @@ def test_patience_is_a_factor_from_the_environment(
     assert factor <= back_off_seconds(1) <= 1.5 * factor
 
 
-# -- limits that are announced with the seconds until they are renewed ----------------------------
+# -- limits that are announced with the seconds until their reset ---------------------------------
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,11 @@ def test_patience_is_a_factor_from_the_environment(
         ({"RateLimit": "RESET=5"}, 5),
         ({"X-Reset": "soon"}, None),
         ({"X-Reset": "-7"}, None),
-        ({"X-Reset": "4000"}, 300),  # no longer than five minutes at once
+        ({"X-Reset": "4000"}, 300),  # at most five minutes at once
         ({}, None),
     ],
 )
-def test_a_header_says_when_the_limit_is_renewed(
+def test_a_header_can_announce_when_the_limit_resets(
     headers: dict[str, str], seconds: float | None
 ) -> None:
     assert asked(RESET, headers) == seconds
@@ -105,16 +105,18 @@ def test_a_header_says_when_the_limit_is_renewed(
         (b"", None),
     ],
 )
-def test_the_body_says_it_where_no_header_does(body: bytes, seconds: float | None) -> None:
+def test_the_body_is_used_if_no_header_announces_the_reset(
+    body: bytes, seconds: float | None
+) -> None:
     assert asked(RESET, body=body) == seconds
     assert asked(RESET, {"X-Reset": "7"}, body) == 7
 
 
-def test_a_body_is_not_looked_at_unless_the_provider_announces_limits_there() -> None:
+def test_the_body_is_ignored_unless_the_provider_announces_limits_there() -> None:
     assert asked(RateLimit(), body=b'{"rate_reset": 3}') is None
 
 
-# -- a budget that is renewed with each full minute -----------------------------------------------
+# -- a budget that resets at each full minute -----------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -122,18 +124,18 @@ def test_a_body_is_not_looked_at_unless_the_provider_announces_limits_there() ->
     [
         ({"Left": "0"}, 1, 40),
         ({"Left": "5", "Cost": "8"}, 1, 40),
-        ({"Left": "8", "Cost": "8"}, 1, None),  # enough is left: it was not the budget
+        ({"Left": "8", "Cost": "8"}, 1, None),  # enough is left, so the budget was not the reason
         ({"Left": "1"}, 1, None),
         ({"Left": "many"}, 1, None),
-        ({}, 1, None),  # nothing is said, so an early try comes first
+        ({}, 1, None),  # without a header, the first retry comes early
         ({}, 2, 40),
         ({"Left": "0", "Cost": "free"}, 1, 40),
     ],
 )
-def test_a_spent_budget_is_waited_for_until_the_next_full_minute(
+def test_after_a_spent_budget_the_wait_lasts_until_the_next_full_minute(
     headers: dict[str, str], tries: int, seconds: float | None
 ) -> None:
-    # Given that it is 20 seconds past the minute at the provider's
+    # Given 20 seconds past the minute by the provider's clock
     assert asked(MINUTE, headers, tries=tries) == seconds
 
 
@@ -152,7 +154,7 @@ def test_a_spent_budget_is_waited_for_until_the_next_full_minute(
         ({"Interval": "86400000"}, 60),
     ],
 )
-def test_the_interval_in_which_requests_are_counted_is_waited_for(
+def test_the_wait_is_the_interval_in_which_requests_are_counted(
     headers: dict[str, str], seconds: float
 ) -> None:
     assert asked(INTERVAL, headers) == seconds
@@ -162,28 +164,28 @@ def test_the_interval_in_which_requests_are_counted_is_waited_for(
     ("limit", "left", "spent"),
     [(INTERVAL, "0", True), (INTERVAL, "1", False), (INTERVAL, "", False), (MINUTE, "0", False)],
 )
-def test_an_answer_says_whether_the_interval_is_spent(
+def test_an_answer_shows_whether_the_budget_of_the_interval_is_spent(
     limit: RateLimit, left: str, spent: bool
 ) -> None:
     assert limit.is_spent({"Left": left}) is spent
 
 
-# -- the limit of a day ---------------------------------------------------------------------------
+# -- the daily limit ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("headers", "words"),
     [({"Limit-Today": "200000"}, "200000"), ({}, "unknown"), ({"Limit-Today": ""}, "unknown")],
 )
-def test_a_day_that_is_spent_cannot_be_waited_for(headers: dict[str, str], words: str) -> None:
+def test_a_spent_daily_limit_is_an_error(headers: dict[str, str], words: str) -> None:
     with pytest.raises(SpentForToday, match=f"^{words}$"):
         asked(DAY, {"Left-Today": "0", "Interval": "5000", **headers})
 
 
-def test_a_day_that_is_not_spent_is_not_what_was_reached() -> None:
+def test_a_daily_limit_that_is_not_spent_is_not_the_reason_of_a_429() -> None:
     assert asked(DAY, {"Left-Today": "1", "Interval": "5000"}) == 5
     assert asked(DAY, {"Interval": "5000"}) == 5
 
 
-def test_without_any_announcement_nothing_is_asked_for() -> None:
+def test_without_an_announcement_there_is_no_announced_wait() -> None:
     assert asked(RateLimit(), {"X-Reset": "7", "Left": "0"}, b'{"rate_reset": 3}') is None
