@@ -23,6 +23,7 @@ from itertools import dropwhile, takewhile
 from typing import Any
 
 from source_meetings import timestamps
+from source_meetings.sync.clock import reached
 from source_meetings.sync.reading import Answer, ReadEverything, Row, Untrustworthy
 
 _PAGES_BEFORE_LOOKING_AHEAD = 20
@@ -59,8 +60,9 @@ class _Walked:
         known = [self._version(row) for row in dropwhile(self._is_newer, rows)]
         places = [self._places[version] for version in known if version in self._places]
         come_first = all(version in self._places for version in known[: len(places)])
-        self.repeats += len(places)
-        self.idle_pages = self.idle_pages + 1 if rows and len(places) == len(rows) else 0
+        repeats = sum(version in self._places for version in map(self._version, rows))
+        self.repeats += repeats
+        self.idle_pages = self.idle_pages + 1 if rows and repeats == len(rows) else 0
         if rows and self._top is None:
             self._top = timestamps.parse_or_none(rows[0].get(self._changed))
         for version in map(self._version, rows):
@@ -116,6 +118,7 @@ class NewestFirst:
         self._read = _Walked(key, changed)
         self._total: int | None = None
         self._counted_page = 1  # the last one whose answer had a total
+        self._clock = timestamps.EPOCH  # the provider's, at the last page that was read
 
     def pages(self) -> Iterator[Answer]:
         """Yield the pages.
@@ -139,6 +142,7 @@ class NewestFirst:
                 self._counted_page = page
             if not self._read.take(answer.rows):
                 raise self._unstable_order()
+            self._clock = answer.clock
             yield answer
             if self._ends_below(answer) or not self._has_more(answer):
                 break
@@ -163,20 +167,28 @@ class NewestFirst:
         """Return whether changes above the walk explain every row that appeared twice.
 
         The totals show the rows that were created. If these do not explain all repeats, all new
-        rows at the top are counted, which includes edited rows.
+        rows at the top are counted, which includes edited rows. Rows that were created after the
+        last page was read explain nothing.
         """
-        read, page = self._read, 1
+        read, page, needed = self._read, 1, self._read.repeats
         new: set[Any] = set()
-        if read.inserted >= read.repeats:
+        if read.inserted >= needed:
             return True
-        while len(new) < read.repeats:
+        while len(new) < needed:
             answer = self._ask(page)
+            if page == 1 and answer.total is not None and self._total is not None:
+                needed += max(0, answer.total - self._total)
             changed = read.changed_since(answer.rows)
-            new |= {row.get(self._key) for row in changed} - read.keys
+            in_time = [row for row in changed if self._was_in_time(row)]
+            new |= {row.get(self._key) for row in in_time} - read.keys
             if len(changed) < len(answer.rows) or not self._has_more(answer):
                 break
             page += 1
-        return len(new) >= read.repeats
+        return len(new) >= needed
+
+    def _was_in_time(self, row: Row) -> bool:
+        """Return whether a row may have changed before the last page was read."""
+        return bool(reached([timestamps.parse_or_none(row.get(self._changed))], self._clock))
 
     def _look_ahead(self) -> None:
         """Request the last page that is worth walking to."""

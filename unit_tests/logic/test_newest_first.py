@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from source_meetings.strategies.newest_first import NewestFirst
@@ -41,7 +41,7 @@ class Changes:
         found = rows[(number - 1) * self.size : number * self.size]
         return Answer(
             [dict(row) for row in found],
-            at(),
+            at(minutes=len(self.asked)),
             more=number * self.size < len(rows),
             total=len(rows) if self.counts else None,
         )
@@ -323,6 +323,19 @@ def test_a_missed_row_does_not_explain_a_repeated_one() -> None:
     assert changes.asked == [1, 2, 3, 1]
 
 
+def test_a_row_that_comes_after_the_last_page_does_not_explain_a_repeated_one() -> None:
+    # Given a new row and rows with the same time that change places, so r2 and r3 come again and r4
+    # is missed
+    changes = Changes(1, 1, 2, 2, 2, 2, 9)
+    changes.before[3] = all_of(changes.insert("new1"), changes.order("r4", "r2", "r5", "r3"))
+    # When another one is created after the last page was read
+    changes.before[5] = changes.insert("new2")
+    # Then it does not count, because it pushed nothing down
+    with pytest.raises(ReadEverything, match="swap places"):
+        changes.walk(LONG_AGO)
+    assert changes.asked == [1, 2, 3, 4, 1, 2]
+
+
 def test_a_step_back_does_not_hide_that_rows_changed_places() -> None:
     # Given rows with the same time that change places after the third page was read, so r2 will
     # come again on page 5, and r8 was missed
@@ -335,24 +348,40 @@ def test_a_step_back_does_not_hide_that_rows_changed_places() -> None:
         changes.walk(LONG_AGO)
 
 
-gaps = st.lists(st.sampled_from(["insert", "edit", "drop"]), max_size=3) | st.lists(
-    st.sampled_from(["insert", "edit", "order"]), max_size=3
-)
+def scripts(*kinds: str) -> st.SearchStrategy[dict[int, list[str]]]:
+    return st.dictionaries(
+        st.integers(2, 9), st.lists(st.sampled_from(kinds), max_size=3), max_size=4
+    )
 
 
 @given(
     ties=st.lists(st.integers(0, 4), max_size=9),
     size=st.integers(1, 3),
     counts=st.booleans(),
-    script=st.dictionaries(st.integers(2, 9), gaps, max_size=4),
+    script=scripts("insert", "edit", "drop") | scripts("insert", "edit", "order"),
     seed=st.integers(0, 10**6),
 )
+@example(
+    ties=[1, 0, 0, 1, 1, 0, 1, 0, 2],
+    size=2,
+    counts=True,
+    script={2: ["edit"] * 3, 4: ["insert", "order"], 6: ["insert"]},
+    seed=918,
+)
+@example(
+    ties=[0, 0, 0, 0, 1, 1],
+    size=1,
+    counts=True,
+    script={2: ["insert", "insert"], 3: ["insert"], 9: ["order"]},
+    seed=0,
+)
+@example(ties=[0, 0, 1, 0, 1], size=2, counts=False, script={3: ["order"], 4: ["insert"]}, seed=4)
 @settings(max_examples=400)
 def test_every_row_that_nothing_happens_to_is_read_unless_the_walk_says_that_it_cannot_tell(
     ties: list[int], size: int, counts: bool, script: dict[int, list[str]], seed: int
 ) -> None:
-    # Given rows with few different times. Between two requests, some are created or edited, and
-    # some either vanish or change places; both together could not be noticed
+    # Given rows with few different times. Between requests, some are created or edited, and some
+    # either vanish or change places; both together could not be noticed
     changes = Changes(*(1 + minute for minute in ties), size=size, counts=counts)
     newest = max((row["changed"] for row in changes.rows), default="")
     untouched = {str(row["id"]) for row in changes.rows if row["changed"] != newest}
