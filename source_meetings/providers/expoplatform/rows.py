@@ -75,10 +75,12 @@ _ENDS = ("appointmentendtime", "appointmentend", "endtime", "endsat", "end", "ti
 
 _TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?")
 _DATE = re.compile(r"(\d{4}-\d{2}-\d{2})([T ]00:00(:00)?)?")
+_COUNT = re.compile(r"\d{1,18}", re.ASCII)
 _NUMBER = re.compile(r"\d{6,17}(\.\d+)?")
 _WITH_ZONE = re.compile(r":\d{2}(\.\d+)?\s?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$", re.IGNORECASE)
 _MILLISECONDS_FROM = 1e11  # in seconds that is the year 5138
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_KINDS = {type(None): "null", str: "a text", list: "a list", bool: "true or false"}
 _FURTHEST_ZONE = timedelta(hours=14)
 
 
@@ -122,7 +124,7 @@ def _squashed(key: str) -> str:
 def keys_of(value: Any) -> str:
     """Name the keys of an answer or a row, for messages."""
     if not isinstance(value, dict):
-        return f"no object ({type(value).__name__})"
+        return f"no object ({_KINDS.get(type(value), 'a number')})"
     return "keys " + ", ".join(sorted(str(key)[:40] for key in value)[:30])
 
 
@@ -197,7 +199,7 @@ def _count(places: list[Json], names: tuple[str, ...]) -> int | None:
         known = {_squashed(str(key)): value for key, value in place.items()}
         for name in names:
             value = known.get(name)
-            if isinstance(value, str) and value.strip().isdigit():
+            if isinstance(value, str) and _COUNT.fullmatch(value.strip()):
                 return int(value)
             if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
                 return value
