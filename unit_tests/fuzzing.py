@@ -18,7 +18,6 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 from zlib import crc32
 
 from sandbox import Sandbox
@@ -321,7 +320,7 @@ class Fuzzed:
             return
         ((name, place),) = found
         if place.one:
-            self.asked.add(unquote(call.path.rstrip("/").rpartition("/")[2]))
+            self.asked.add(call.path.partition("/appointments/")[2])
         if reply.status != 200:
             return
         answer = json.loads(reply.encode())
