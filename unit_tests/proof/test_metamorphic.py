@@ -121,7 +121,7 @@ class Account:
         self.committed: dict[Any, Row] = {}
 
     def _model_of(self, history: History) -> Any:
-        model = self.subject.model(page_size=self.way.size)
+        model: Any = self.subject.model(page_size=self.way.size)
         for name, value in history.options.items():
             setattr(model, name, value)
         model.setup(tick=0.01, skew=0)
