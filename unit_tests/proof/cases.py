@@ -309,8 +309,15 @@ def _rows_promise(
 
 
 def _salesloft_repeats(version: Wrote, known: list[Wrote]) -> bool:
-    """The newest change of a meeting that is not cancelled, and what is newer."""
-    newest = [one.at for one in known if one.row and not one.row["canceled_at"]]
+    """The newest change of a meeting that is not cancelled, and what is newer.
+
+    A version that a killed sync has emitted, and that was cancelled since, says nothing.
+    """
+    last: dict[Any, datetime] = {}
+    for one in known:
+        last[one.key] = max(one.at, last.get(one.key, one.at))
+    listed = [one for one in known if one.row and not one.row["canceled_at"]]
+    newest = [one.at for one in listed if one.at == last[one.key]]
     return version.at >= max(newest, default=version.at)
 
 

@@ -71,3 +71,13 @@ def test_a_failing_case_is_printed_as_a_program_that_runs_it_again() -> None:
     with SUBJECTS[case.subject].scaled_down():
         outcome = run(case)
     assert known["outcome"].model.history == outcome.model.history
+
+
+def test_a_meeting_that_only_a_killed_sync_has_emitted_is_no_bound_once_it_is_cancelled() -> None:
+    # Given an edit that only a killed sync has seen, and a cancellation before the next one
+    edit, cancel = Write("edit", 3, later=True), Write("cancel", 3, later=True)
+    script = ((12, edit), (14, Interruption("kill")), (15, cancel))
+    case = Case("salesloft_meetings", 8, 5, script, turns=1)
+    # Then the newest meeting that is not cancelled may still come again after a rest
+    with SUBJECTS[case.subject].scaled_down():
+        assert run(case).problems == []
