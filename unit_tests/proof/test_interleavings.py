@@ -14,6 +14,7 @@ from unit_tests.proof import explore
 from unit_tests.proof.cases import SUBJECTS, Case, Interruption, run
 from unit_tests.proof.explore import Found, as_script
 from unit_tests.proof.models import Write
+from unit_tests.proof.mutants import MUTANTS, ROOT, Mutant
 
 # How many there are at least: fewer would mean that something is no longer disturbed.
 CASES = {
@@ -43,6 +44,11 @@ def test_whatever_disturbs_three_syncs_the_next_two_make_the_table_equal_to_the_
         assert not found.failures, said(found)
         total.add(found)
     assert total.cases >= CASES[stream]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: f"{one.file} {one.new[:30]}")
+def test_each_fault_that_judges_the_cases_still_has_its_place(mutant: Mutant) -> None:
+    assert mutant.old in (ROOT / "source_meetings" / mutant.file).read_text()
 
 
 def test_the_same_seed_draws_the_same_cases() -> None:
