@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from source_meetings.transport.answer import ListOfRows
+from source_meetings.transport.answer import ListOfRows, OneRecord
 
 TOKENS = ListOfRows("notes", following="paging.next", required=("following",))
 
@@ -30,6 +30,31 @@ def test_an_answer_without_the_token_key_is_not_the_last_page(paging):
 def test_a_value_that_cannot_be_a_token_is_not_sent(token):
     body = {"notes": [{"id": "1"}], "paging": {"next": token}}
     assert TOKENS.problem(body) == "'paging.next' is not a token"
+
+
+@pytest.mark.parametrize("id", [None, "", True, 1.5, ["b"], {"id": "b"}])
+def test_a_record_without_an_id_that_tells_it_from_others_is_no_record(id):
+    # Given records that are looked up by their ids
+    assert ListOfRows("notes").problem({"notes": [{"id": id}]}) == "a record in 'notes' has no 'id'"
+    assert OneRecord().problem({"id": id}) == "it has no 'id'"
+
+
+@pytest.mark.parametrize("id", ["b", 7, 0, -7, 10**40])
+def test_an_id_is_a_text_or_an_integer(id):
+    assert ListOfRows("notes").problem({"notes": [{"id": id}]}) is None
+    assert OneRecord().problem({"id": id}) is None
+
+
+@pytest.mark.parametrize("record", [None, [], "b", 7])
+def test_a_record_is_an_object_even_where_no_id_is_needed(record):
+    shape = ListOfRows("events", key=None)
+    assert shape.problem({"events": [record]}) == "a record in 'events' is not an object"
+
+
+@pytest.mark.parametrize("total", [-1, None])
+def test_a_total_below_zero_is_unknown(total):
+    shape = ListOfRows("notes", total="total")
+    assert shape.content({"notes": [], "total": total}, {}).total is None
 
 
 @pytest.mark.parametrize("total", [None, "12", True])

@@ -102,6 +102,21 @@ def test_a_value_that_cannot_be_stored_stops_the_stream_with_a_reason(box, monke
     assert output.records() == []
 
 
+@pytest.mark.parametrize("name", ACCOUNTS)
+def test_what_can_be_read_and_not_written_stops_the_stream_in_words(box, name):
+    # Given a record that is nested as deeply as one JSON reader takes and no JSON writer does
+    text = "[" * 1010 + "]" * 1010
+    # When it is synced
+    output, typed = with_text(box, name, text)
+    # Then the stream stops, and says why (or a later Python has written it)
+    if output.exit_code == 0:
+        assert typed == [json.loads(text)]
+        return
+    (error,) = output.errors
+    assert "a record is nested too deeply to be written" in error["message"]
+    assert output.records() == []
+
+
 @pytest.mark.parametrize(
     "stamp",
     ["0001-01-01T00:00:00Z", "0000-00-00T00:00:00Z", "9999-12-31T23:59:59Z", "10000-01-01", ""],

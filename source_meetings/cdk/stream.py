@@ -128,7 +128,7 @@ class SyncPartitions(PartitionGenerator):
         try:
             for slice in self._sync.slices():
                 yield SyncPartition(slice, self)
-        except (Untrustworthy, Misconfigured) as error:
+        except (Untrustworthy, Misconfigured, RecursionError) as error:
             raise self._in_words(error) from error
 
     def read(self, slice: Slice) -> Iterator[Record]:
@@ -140,12 +140,16 @@ class SyncPartitions(PartitionGenerator):
                         transformation.transform(row, config=self._config)
                 for page in Page.pages_of(self.name, rows):
                     yield page.as_record()
-        except (Untrustworthy, Misconfigured) as error:
+        except (Untrustworthy, Misconfigured, RecursionError) as error:
             raise self._in_words(error) from error
 
     def _in_words(self, error: Exception) -> AirbyteTracedException:
         if isinstance(error, Misconfigured):
             return config_error(f"{self.name}, {self._path}: {error}")
+        if isinstance(error, RecursionError):  # orjson reads a little deeper than json writes
+            error = Untrustworthy(
+                "a record is nested too deeply to be written. Shorten it at the provider."
+            )
         return AirbyteTracedException(
             message=f"{self.name}, {self._path}: {error}",
             internal_message=str(error),

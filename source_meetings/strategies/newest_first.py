@@ -29,8 +29,8 @@ from source_meetings.sync.reading import Answer, ReadEverything, Row, Untrustwor
 _PAGES_BEFORE_LOOKING_AHEAD = 20
 _MOST_IDLE_PAGES = 3
 
-Version = tuple[Any, Any]
-"""A row's key and its time of change, as received."""
+Version = tuple[Any, str]
+"""A row's key, and its time of change as text, whatever was received."""
 
 
 class _Walked:
@@ -83,7 +83,7 @@ class _Walked:
         return moment is not None and self._top is not None and moment > self._top
 
     def _version(self, row: Row) -> Version:
-        return row.get(self._key), row.get(self._changed)
+        return row.get(self._key), str(row.get(self._changed))
 
 
 class NewestFirst:

@@ -16,13 +16,14 @@ _FAR_AHEAD = timedelta(days=1)
 
 
 def reached(moments: Iterable[datetime | None], clock: datetime) -> list[datetime]:
-    """Return the moments that are not in the provider's future.
+    """Return the moments that are not in the provider's future, and not before 1970.
 
     A row can carry any timestamp. One from the future must not become a watermark, because the
-    connector would then miss every change until that time.
+    connector would then miss every change until that time. One before 1970 (``0001-01-01`` is what
+    some programs write for none) has no look-back before it.
     """
     end = clock + _FRACTION
-    return [moment for moment in moments if moment is not None and moment < end]
+    return [one for one in moments if one is not None and timestamps.EPOCH <= one < end]
 
 
 def clamped(moment: datetime, clock: datetime) -> datetime:

@@ -63,7 +63,7 @@ class OneRecord(AnswerShape):
     def problem(self, body: Any) -> str | None:
         if not isinstance(body, dict):
             return "it is not an object"
-        return None if self._record(body).get(self.key) else f"it has no '{self.key}'"
+        return None if _is_key(self._record(body).get(self.key)) else f"it has no '{self.key}'"
 
     def content(self, body: Any, params: Mapping[str, Any]) -> Content:
         return Content([self._record(body)])
@@ -80,8 +80,9 @@ class OneRecord(AnswerShape):
 class ListOfRows(AnswerShape):
     """An object with a list of records.
 
-    ``rows`` is the key of the list. ``key`` is the id that each record must have (None: not
-    checked). An empty answer may omit the list if its only keys are those in ``empty``.
+    ``rows`` is the key of the list. ``key`` is the id that each record must have, a text or an
+    integer (None: not checked). An empty answer may omit the list if its only keys are those in
+    ``empty``.
 
     ``total``, ``pages``, ``more`` and ``following`` are paths (``metadata.paging.total_count``) to
     what the answer says about other pages. ``required`` names those that every answer must have.
@@ -105,8 +106,10 @@ class ListOfRows(AnswerShape):
             if self.empty is not None and self.rows not in body and set(body) == set(self.empty):
                 return None
             return f"'{self.rows}' is not a list"
-        if self.key and not all(isinstance(row, dict) and row.get(self.key) for row in rows):
-            return f"a record in '{self.rows}' is not an object or has no '{self.key}'"
+        if not all(isinstance(row, dict) for row in rows):
+            return f"a record in '{self.rows}' is not an object"
+        if self.key and not all(_is_key(row.get(self.key)) for row in rows):
+            return f"a record in '{self.rows}' has no '{self.key}'"
         for name in self.required:
             path = getattr(self, name)
             value = getattr(self.content(body, {}), name)
@@ -133,6 +136,11 @@ def _has(body: Any, path: str) -> bool:
     return isinstance(inner, dict) and name in inner
 
 
+def _is_key(value: Any) -> bool:
+    """Return whether a value can tell a record from others: rows are looked up by it."""
+    return isinstance(value, (str, int)) and not isinstance(value, bool) and value != ""
+
+
 def _is_token(value: Any) -> bool:
     """Return whether a value is a token or null."""
     return value is None or (isinstance(value, (str, int)) and not isinstance(value, bool))
@@ -145,7 +153,8 @@ def _at(body: Any, path: str | None) -> Any:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if is_count else None
 
 
 def _flag(value: Any) -> bool | None:

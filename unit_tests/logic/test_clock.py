@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -23,6 +23,13 @@ def test_a_time_within_the_current_second_of_the_clock_is_not_in_the_future() ->
 
 def test_rows_without_a_time_are_left_out() -> None:
     assert reached([None, NOW, None], NOW) == [NOW]
+
+
+def test_a_moment_before_1970_means_none() -> None:
+    # Given what some programs write for "never", which has no look-back before it
+    never = datetime(1, 1, 1, tzinfo=timezone.utc)
+    begin = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    assert reached([never, begin - MICROSECOND, begin], NOW) == [begin]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from source_meetings.providers.salesloft.meetings import MeetingsStrategy as Sal
 from source_meetings.strategies.updated_since import UpdatedSince
 from source_meetings.sync.chain import Sync
 from source_meetings.sync.fingerprints import digest, unpack
-from source_meetings.sync.reading import Row, Slice, State, Strategy, Untrustworthy
+from source_meetings.sync.reading import Row, State, Strategy, Untrustworthy
 from unit_tests.logic.fakes import Broken, config_of_highlevel
 from unit_tests.proof.history import (
     Began,
@@ -59,6 +59,7 @@ from unit_tests.proof.models import (
     TranscriptsModel,
     Write,
 )
+from unit_tests.proof.workers import Workers
 
 SYNCS = 3
 _MOST_REQUESTS = 400
@@ -135,7 +136,8 @@ class Case:
     """One case of a stream. ``profile`` is a number; ``rows`` are there at first.
 
     With ``turns``, a seed, two or three workers take turns at random: before each page it is drawn
-    whose slice goes on.
+    whose slice goes on. ``faults`` are what may happen in this case. Those of ``workers.FAULTS``
+    do, as the seed says; the others are in the script, if they were drawn.
     """
 
     subject: str
@@ -143,6 +145,7 @@ class Case:
     rows: int = 0
     script: tuple[Step, ...] = ()
     turns: int | None = None
+    faults: tuple[str, ...] = ()
 
 
 @dataclass
@@ -174,6 +177,7 @@ class Run:
             if number % profile.tied == 0:
                 self.model.now += timedelta(seconds=profile.age)
         self.script = case.script
+        self.faults = case.faults
         self.state: State = {}
         self.outcome = Outcome(model=self.model)
         self.turns = None if case.turns is None else Random(case.turns)
@@ -220,9 +224,17 @@ class Run:
         history.append(Began(self.state, rested))
         sync = Sync(strategy, "rows", self.state, save=lambda: self._save(sync))
         model.limit = len(model.asked) + _MOST_REQUESTS
+        workers = Workers(
+            sync,
+            self.workers,
+            self.turns,
+            self.faults,
+            self._next,
+            lambda page: history.extend(Emitted(dict(row)) for row in page),
+        )
+        model.meanwhile = workers.meanwhile
         try:
-            for page in self._pages(sync):
-                history.extend(Emitted(dict(row)) for row in page)
+            workers.run()
         except Endless:
             self.outcome.problems.append("a sync does not end")
             return
@@ -235,25 +247,6 @@ class Run:
         state = orjson.loads(orjson.dumps(sync.state()))
         self.model.history.append(Saved(state))
         self.state = state
-
-    def _pages(self, sync: Sync) -> Iterator[list[Row]]:
-        slices = sync.slices()
-        busy: list[Iterator[list[Row]]] = []
-        planned, turn = False, 0
-        while busy or not planned:
-            while len(busy) < self.workers and not planned:
-                slice: Slice | None = self._next(slices)
-                planned = slice is None
-                if slice is not None:
-                    busy.append(sync.read(slice))
-            if not busy:
-                return
-            turn = self.turns.randrange(len(busy)) if self.turns else (turn + 1) % len(busy)
-            page: list[Row] | None = self._next(busy[turn])
-            if page is None:
-                del busy[turn]
-            else:
-                yield page
 
     def _next(self, steps: Iterator[Any]) -> Any:
         try:
@@ -316,8 +309,15 @@ def _rows_promise(
 
 
 def _salesloft_repeats(version: Wrote, known: list[Wrote]) -> bool:
-    """The newest change of a meeting that is not cancelled, and what is newer."""
-    newest = [one.at for one in known if one.row and not one.row["canceled_at"]]
+    """The newest change of a meeting that is not cancelled, and what is newer.
+
+    A version that a killed sync has emitted, and that was cancelled since, says nothing.
+    """
+    last: dict[Any, datetime] = {}
+    for one in known:
+        last[one.key] = max(one.at, last.get(one.key, one.at))
+    listed = [one for one in known if one.row and not one.row["canceled_at"]]
+    newest = [one.at for one in listed if one.at == last[one.key]]
     return version.at >= max(newest, default=version.at)
 
 

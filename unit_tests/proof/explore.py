@@ -13,7 +13,10 @@ passes and how the provider behaves, and are not complete.
 
 How many cases there are grows with the power of the depth: some thousands with one disturbance for
 each stream and profile, millions with two. So the deeper ones are drawn from a seed. The same seed
-always draws the same cases. In half of them several workers take turns at random.
+always draws the same cases. Each of them draws first what may happen in it at all: about half of
+the kinds of writes and interruptions, of late and later ones, of turns that workers take at random,
+and of the faults of ``workers.py``. So some cases have only deletions and kills, which would seldom
+meet if all kinds came in all cases.
 
 A failing case is printed as a script that runs it again, with as few disturbances as still fail.
 """
@@ -35,6 +38,7 @@ from random import Random
 
 from unit_tests.proof.cases import SUBJECTS, Case, Interruption, Outcome, Profile, Step, run
 from unit_tests.proof.models import Model, Write
+from unit_tests.proof.workers import FAULTS
 
 ROWS = (0, 1, 2, 3, 4)
 DRAWN = 600
@@ -95,6 +99,18 @@ def all_cases(subject: str, profile: int, rows: int, depth: int) -> Iterator[tup
     yield from after(Case(subject, profile, rows))
 
 
+def faults_of(model: type[Model]) -> tuple[str, ...]:
+    """Return all that may happen in a case that is drawn."""
+    kinds = (*model.creates, *model.changes, "edit all", "kill", "refuse")
+    return (*kinds, "late", "later", "turns", *FAULTS)
+
+
+def may_happen(what: Write | Interruption, faults: tuple[str, ...]) -> bool:
+    """Return whether a disturbance is among those that may happen in a case."""
+    late = isinstance(what, Write) and what.late
+    return what.kind in faults and (not late or "late" in faults)
+
+
 def is_possible(subject: str, profile: int, script: tuple[Step, ...]) -> bool:
     """Whether the API shows all that a script writes, and it has no interruption twice."""
     interrupted = [at for at, what in script if isinstance(what, Interruption)]
@@ -113,7 +129,10 @@ def drawn(subject: str, seed: str, most_rows: int) -> Iterator[Case]:
         profile, rows = random.randrange(len(one.profiles)), random.randint(0, most_rows)
         if (profile, rows) not in requests:
             requests[profile, rows] = run(Case(subject, profile, rows)).requests
-        choices = list(disturbances(one.model, rows + 1))
+        faults = tuple(fault for fault in faults_of(one.model) if random.random() < 0.5)
+        choices = [what for what in disturbances(one.model, rows + 1) if may_happen(what, faults)]
+        if not choices:
+            continue
         script: list[Step] = []
         number = random.choice((2, 2, 3))
         at = 0
@@ -122,12 +141,12 @@ def drawn(subject: str, seed: str, most_rows: int) -> Iterator[Case]:
             near = at and random.random() < 0.5
             at = at + random.randint(0, 2) if near else random.randint(1, requests[profile, rows])
             what = random.choice(choices)
-            if isinstance(what, Write) and random.random() < 0.3:  # a later stamp
+            if isinstance(what, Write) and "later" in faults and random.random() < 0.6:
                 what = what._replace(later=True)
             script.append((at, what))
         script.sort(key=lambda step: step[0])
-        turns = random.choice((None, random.randrange(10**6)))
-        case = Case(subject, profile, rows, tuple(script), turns)
+        turns = random.randrange(10**6) if "turns" in faults else None
+        case = Case(subject, profile, rows, tuple(script), turns, faults)
         if is_possible(subject, profile, case.script):
             yield case
 
@@ -147,6 +166,10 @@ def shortened(case: Case) -> Case:
             if is_possible(case.subject, case.profile, script) and _is_failure(smaller):
                 case, shorter = smaller, True
                 break
+        for fault in case.faults:
+            fewer = replace(case, faults=tuple(one for one in case.faults if one != fault))
+            if not shorter and _is_failure(fewer):
+                case, shorter = fewer, True
         if not shorter and case.rows and _is_failure(replace(case, rows=case.rows - 1)):
             case, shorter = replace(case, rows=case.rows - 1), True
     return case

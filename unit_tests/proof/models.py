@@ -5,7 +5,7 @@ What an API cannot show is left out here and nowhere else. Each model says what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -45,6 +45,7 @@ class Model(FakeApi):
     ``creates`` and ``changes`` are the kinds of writes that there are; those in ``prompt`` are
     never late. Beside these, all rows can be edited at once.
     ``shuffles``: rows that the API sorts alike stand in another order at each request.
+    ``meanwhile`` is called before and after each request is answered.
     """
 
     creates: tuple[str, ...] = ("create",)
@@ -55,6 +56,7 @@ class Model(FakeApi):
     delay = timedelta()
     shuffles = False
     limit = 10**6  # requests
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
 
     def get(
         self,
@@ -66,7 +68,10 @@ class Model(FakeApi):
     ) -> Answer:
         if len(self.asked) > self.limit:
             raise Endless
-        return super().get(endpoint, params, page=page, partition=partition)
+        self.meanwhile()
+        answer = super().get(endpoint, params, page=page, partition=partition)
+        self.meanwhile()
+        return answer
 
     def setup(self, tick: float, skew: float) -> None:
         self.history = []

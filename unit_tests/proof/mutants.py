@@ -3,8 +3,8 @@
     python -m unit_tests.proof.mutants              # all of them; some minutes
     python -m unit_tests.proof.mutants look_back    # those in files whose name has this word
 
-A fault is a small change of the text of a file in ``strategies/``, ``sync/`` or ``providers/``. It
-is found if the short form of ``explore`` fails for a stream that uses the file.
+A fault is a small change of the text of a file of the connector. It is found if the short form of
+``explore`` fails for a stream that uses the file.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ MUTANTS = (
         "        with self._lock:\n            due",
         QUICK,
     ),
-    Mutant("sync/clock.py", "moment < end]", "True]", (*SALESLOFT, *ROWS)),
+    Mutant("sync/clock.py", "EPOCH <= one < end]", "EPOCH <= one]", (*SALESLOFT, *ROWS)),
     Mutant("sync/fingerprints.py", "not in self._digests]", "in self._digests]", CLOSE),
     # UpdatedSince and its pages
     Mutant("strategies/updated_since.py", "since = bound - reach if", "since = bound if", ROWS),
@@ -167,7 +167,7 @@ MUTANTS = (
         "if True:",
         SALESLOFT,
     ),
-    Mutant("providers/salesloft/meetings.py", "moment >= bound]", "moment > bound]", SALESLOFT),
+    Mutant("timestamps.py", "None and moment < bound", "None and moment <= bound", SALESLOFT),
     Mutant(
         "providers/salesloft/meetings.py", "if number == page == 0:", "if page == 0:", SALESLOFT
     ),

@@ -14,6 +14,7 @@ from unit_tests.proof import explore
 from unit_tests.proof.cases import SUBJECTS, Case, Interruption, run
 from unit_tests.proof.explore import Found, as_script
 from unit_tests.proof.models import Write
+from unit_tests.proof.mutants import MUTANTS, ROOT, Mutant
 
 # How many there are at least: fewer would mean that something is no longer disturbed.
 CASES = {
@@ -45,6 +46,11 @@ def test_whatever_disturbs_three_syncs_the_next_two_make_the_table_equal_to_the_
     assert total.cases >= CASES[stream]
 
 
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: f"{one.file} {one.new[:30]}")
+def test_each_fault_that_judges_the_cases_still_has_its_place(mutant: Mutant) -> None:
+    assert mutant.old in (ROOT / "source_meetings" / mutant.file).read_text()
+
+
 def test_the_same_seed_draws_the_same_cases() -> None:
     first, again, other = (
         [case for case, _ in zip(explore.drawn("salesloft_meetings", seed, 4), range(20))]
@@ -71,3 +77,13 @@ def test_a_failing_case_is_printed_as_a_program_that_runs_it_again() -> None:
     with SUBJECTS[case.subject].scaled_down():
         outcome = run(case)
     assert known["outcome"].model.history == outcome.model.history
+
+
+def test_a_meeting_that_only_a_killed_sync_has_emitted_is_no_bound_once_it_is_cancelled() -> None:
+    # Given an edit that only a killed sync has seen, and a cancellation before the next one
+    edit, cancel = Write("edit", 3, later=True), Write("cancel", 3, later=True)
+    script = ((12, edit), (14, Interruption("kill")), (15, cancel))
+    case = Case("salesloft_meetings", 8, 5, script, turns=1)
+    # Then the newest meeting that is not cancelled may still come again after a rest
+    with SUBJECTS[case.subject].scaled_down():
+        assert run(case).problems == []

@@ -129,6 +129,8 @@ def _may_have_transcript(row: Mapping[str, Any], now: datetime) -> bool:
 
 
 def _is_transcribed(meeting: Mapping[str, Any]) -> bool:
-    transcripts = meeting.get("transcripts") or []
+    transcripts = meeting.get("transcripts")
+    if not isinstance(transcripts, list):
+        return False
     ready = [isinstance(one, dict) and bool(one.get("utterances")) for one in transcripts]
     return bool(ready) and all(ready)

@@ -72,6 +72,9 @@ _STARTS = (
 )
 _ENDS = ("appointmentendtime", "appointmentend", "endtime", "endsat", "end", "timeto")
 
+_COUNT = re.compile(r"\d{1,18}", re.ASCII)
+_KINDS = {type(None): "null", str: "a text", list: "a list", bool: "true or false"}
+
 
 class UnknownShape(ValueError):
     """An answer or a row has no plausible form. The message names keys, never values."""
@@ -94,7 +97,7 @@ def _squashed(key: str) -> str:
 def keys_of(value: Any) -> str:
     """Name the keys of an answer or a row, for messages."""
     if not isinstance(value, dict):
-        return f"no object ({type(value).__name__})"
+        return f"not an object ({_KINDS.get(type(value), 'a number')})"
     return "keys " + ", ".join(sorted(str(key)[:40] for key in value)[:30])
 
 
@@ -169,7 +172,7 @@ def _count(places: list[Json], names: tuple[str, ...]) -> int | None:
         known = {_squashed(str(key)): value for key, value in place.items()}
         for name in names:
             value = known.get(name)
-            if isinstance(value, str) and value.strip().isdigit():
+            if isinstance(value, str) and _COUNT.fullmatch(value.strip()):
                 return int(value)
             if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
                 return value
