@@ -85,7 +85,7 @@ MUTANTS = (
         "if filter in (None, one):",
         ROWS,
     ),
-    Mutant("strategies/updated_since.py", "and emitted.add(", "and True or emitted.add(", ROWS),
+    Mutant("strategies/updated_since.py", "if emitted.add(", "if True or emitted.add(", ROWS),
     Mutant(
         "strategies/updated_since.py",
         "return list(self._strategy.filters)",
