@@ -14,6 +14,7 @@ import os
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from source_meetings.progress import Progress
 
 LOGGER = logging.getLogger("airbyte.source_meetings")
 
+_MOST_SENT = 1_000  # more than any interval allows
 LONGEST_RENEWAL_AHEAD = timedelta(minutes=2)
 
 
@@ -60,6 +62,7 @@ class Pace:
         self._lock = threading.Lock()
         self._until = 0.0
         self._spent = False
+        self._sent: deque[float] = deque(maxlen=_MOST_SENT)
 
     @property
     def seconds_left(self) -> float:
@@ -72,14 +75,26 @@ class Pace:
         with self._lock:
             self._until = time.monotonic() + seconds
 
-    def note(self, spent: bool, seconds: float) -> None:
-        """Note whether an answer says that the budget is used up, and how long the interval is.
+    def sent(self) -> None:
+        """Note that a request is being sent."""
+        with self._lock:
+            self._sent.append(time.monotonic())
+
+    def note(self, spent: bool, seconds: float, limit: int | None = None) -> None:
+        """Note whether an answer says that the budget is used up.
+
+        ``seconds`` is the length of the interval, and ``limit`` is how many requests it allows. If
+        this connection has sent that many within it, the interval ends as soon as the first of them
+        is that old. Otherwise other programs share the budget, and only a whole interval is safe.
 
         If the budget is still used up after the wait, waiting does not help. The real problem then
         shows as a 429.
         """
         with self._lock:
             newly, self._spent = spent and not self._spent, spent
+            if limit and len(self._sent) >= limit:
+                age = time.monotonic() - self._sent[-limit]
+                seconds -= age if age < seconds else 0.0
         if newly:
             self.hold(seconds)
 

@@ -316,6 +316,7 @@ class ApiClient:
         self._wait_for_the_limit(request)
         started = time.monotonic()
         self._progress().request()
+        self._pace.sent()
         response: Any = self._session.send(
             request,
             **{
@@ -362,7 +363,8 @@ class ApiClient:
     def _judged(self, response: requests.Response, judge: Judge) -> Accepted | Refused:
         if self._limit.remaining_in_interval:
             seconds = self._limit.interval_seconds(response.headers)
-            self._pace.note(self._limit.is_spent(response.headers), seconds)
+            spent, most = self._limit.is_spent(response.headers), self._limit.most(response.headers)
+            self._pace.note(spent, seconds, most)
         if response.status_code // 100 == 2:
             return self._judged_body(response, judge)
         if response.status_code // 100 == 3:

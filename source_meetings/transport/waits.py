@@ -97,6 +97,7 @@ class RateLimit:
 
     ``interval``: the header with the length of the interval in which requests are counted, in
     milliseconds. ``remaining_in_interval``: the header with how many are left in it.
+    ``most_in_interval``: the header with how many it allows.
 
     ``remaining_today`` and ``limit_today``: the headers of a daily limit.
     """
@@ -108,6 +109,7 @@ class RateLimit:
     cost: str | None = None
     interval: str | None = None
     remaining_in_interval: str | None = None
+    most_in_interval: str | None = None
     remaining_today: str | None = None
     limit_today: str | None = None
 
@@ -139,6 +141,11 @@ class RateLimit:
         """Return whether an answer says that nothing is left in the interval."""
         name = self.remaining_in_interval
         return name is not None and _number(headers, name) == 0
+
+    def most(self, headers: Headers) -> int | None:
+        """Return how many requests the interval allows, or None if the answer does not say."""
+        number = _number(headers, self.most_in_interval or "")
+        return int(number) if number and number >= 1 else None
 
     def _to_the_next_minute(self, headers: Headers, tries: int) -> float | None:
         """Return the wait until the budget is renewed, at the next full minute.

@@ -19,7 +19,7 @@ from unit_tests.logic.fakes import at
 
 RESET = RateLimit(reset_headers=("RateLimit", "X-Reset"), reset_key="rate_reset")
 MINUTE = RateLimit(remaining_in_minute="Left", cost="Cost")
-INTERVAL = RateLimit(interval="Interval", remaining_in_interval="Left")
+INTERVAL = RateLimit(interval="Interval", remaining_in_interval="Left", most_in_interval="Most")
 DAY = RateLimit(remaining_today="Left-Today", limit_today="Limit-Today", interval="Interval")
 
 
@@ -189,3 +189,11 @@ def test_a_daily_limit_that_is_not_spent_is_not_the_reason_of_a_429() -> None:
 
 def test_without_an_announcement_there_is_no_announced_wait() -> None:
     assert asked(RateLimit(), {"X-Reset": "7", "Left": "0"}, b'{"rate_reset": 3}') is None
+
+
+@pytest.mark.parametrize(("most", "number"), [("100", 100), ("0", None), ("", None), ("x", None)])
+def test_an_answer_shows_how_many_requests_the_interval_allows(
+    most: str, number: int | None
+) -> None:
+    assert INTERVAL.most({"Most": most}) == number
+    assert MINUTE.most({"Most": most}) is None
