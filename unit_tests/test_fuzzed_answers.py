@@ -1,4 +1,4 @@
-"""Anything that a provider can send is emitted as it is, or it is an error in words.
+"""Whatever a provider sends is emitted unchanged, or ends the stream with a clear error.
 
 Every row of each answer arrives unchanged, or its stream ends with one error that says what to do.
 Cases that have failed are kept in ``samples/fuzz``, and run first. To search for new ones for
@@ -23,7 +23,7 @@ from unit_tests.harness import Json, Output, read
 
 Kind = Callable[[str, Place], st.SearchStrategy[Json]]
 CORPUS = sorted((Path(__file__).parent / "samples" / "fuzz").glob("*.json"))
-# Of each kind, for each provider.
+# Cases of each kind for each provider
 MOST = 300 if os.environ.get("HYPOTHESIS_PROFILE") == "search" else 6
 
 
@@ -155,7 +155,7 @@ def test_an_error_in_the_words_of_python_is_found(monkeypatch: pytest.MonkeyPatc
         raise KeyError("title")
 
     monkeypatch.setattr(meetings, "_rows_since", stumble)
-    # Then its message is no words for people
+    # Then its message is not written for people
     found = problems({"provider": "salesloft", "changes": [CASE]})
     assert "KeyError" in found[0] and "no words" in found[0]
 

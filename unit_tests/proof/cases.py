@@ -2,11 +2,11 @@
 
 A case has three syncs that may be disturbed, and then quiet ones. What happens is a *script*: for
 each disturbance, before which request it comes, counted over all of the disturbed syncs. A write
-whose number is never reached happens before the first quiet sync. An interruption ends its sync,
-which does not count: it is followed by one that goes on from the state that was saved last.
+whose number is never reached happens before the first quiet sync. An interruption ends its sync.
+That sync does not count: another one follows, from the last saved state.
 
-After the script, time passes until all can be seen. Two quiet syncs follow, after which the table
-has to equal the truth, and a third one after a rest, which has to find next to nothing.
+After the script, time passes until every write can be seen. Two quiet syncs follow, and then the
+table must equal the truth. A third one comes after a rest, and must find almost nothing.
 """
 
 from __future__ import annotations

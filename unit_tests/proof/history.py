@@ -90,7 +90,7 @@ class Rules:
     whether a state promises a version: no later sync will read it, so it has to have been emitted.
     ``expects`` says whether the table has to have a row. ``repeats`` says whether a sync after a
     long rest may emit a version again, given those that were emitted so far of rows that exist.
-    ``ties``: lists that are read side by side may show two versions with one stamp in any order.
+    ``ties``: lists that are read in parallel may show two versions with one stamp in any order.
     The cursor does not decide between them, so a later sync has to.
     """
 
@@ -211,7 +211,7 @@ class _Check:
 
 
 def problems(history: Iterable[Entry], rules: Rules) -> list[str]:
-    """Return what is wrong with a history, in words; nothing if all is well.
+    """Return a sentence for each problem of a history; an empty list if there is none.
 
     The table is compared with the truth at each ``Quiet``, and at the end. A history in which the
     process dies is looked at twice: as if the destination keeps the rows that came after the last

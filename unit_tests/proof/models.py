@@ -44,7 +44,7 @@ class Model(FakeApi):
 
     ``creates`` and ``changes`` are the kinds of writes that there are; those in ``prompt`` are
     never late. Beside these, all rows can be edited at once.
-    ``shuffles``: rows that the API sorts alike stand in another order at each request.
+    ``shuffles``: rows that are equal in the API's order change places at each request.
     ``meanwhile`` is called before and after each request is answered.
     """
 

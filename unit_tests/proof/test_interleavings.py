@@ -16,7 +16,7 @@ from unit_tests.proof.explore import Found, as_script
 from unit_tests.proof.models import Write
 from unit_tests.proof.mutants import MUTANTS, ROOT, Mutant
 
-# How many there are at least: fewer would mean that something is no longer disturbed.
+# The least number of cases. Fewer would mean that something is no longer disturbed.
 CASES = {
     "salesloft_meetings": 4000,
     "updated_since": 1400,

@@ -135,8 +135,8 @@ def printed_by(script: str) -> list[str]:
 def test_a_failure_that_takes_a_late_answer_is_found_and_printed_as_a_script_that_repeats_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Given a sync that takes for granted that nobody goes on during a request: it marks the slice
-    # that was gone on with last as read
+    # Given a sync that assumes that no other slice is read during a request: it marks the slice
+    # that was read last as complete
     read, finish = chain.Sync.read, chain._Course.finish  # noqa: SLF001
     last: list[Slice] = []
 
