@@ -82,7 +82,7 @@ def cut_windows(
     count = _FEWEST_WINDOWS if total is None else -(-total // _MEETINGS_PER_WINDOW)
     count = max(_FEWEST_WINDOWS, min(_MOST_WINDOWS, count))
     if total is not None:
-        count = min(count, -(-total // pages.size))  # at most one per page
+        count = max(1, min(count, -(-total // pages.size)))  # at most one per page
     if last - first < timedelta(hours=1):
         count = 1
     step = (last - first) / count
