@@ -75,12 +75,16 @@ def test_no_rows_is_an_answer_too(body):
         ({"data": None}, "data"),
         ({"data": "SECRET"}, "data"),
         ({"data": {"other": [ROW]}}, "data"),
+        ({"data": {"data": {"data": [ROW]}}}, "data"),  # two deep is not plausible
         ({"data": ["SECRET"]}, "no object (str)"),
         ("SECRET", "no object (str)"),
         (None, "no object (NoneType)"),
         ({"success": False, "data": []}, "data, success"),
         ({"errors": ["SECRET"], "data": []}, "data, errors"),
+        ({"error": "SECRET", "data": []}, "data, error"),
         ({"status": "error", "data": []}, "data, status"),
+        ({"status": "Fail", "data": []}, "data, status"),
+        ({"Status": "FAILED", "data": []}, "Status, data"),
     ],
 )
 def test_an_unknown_shape_is_an_error_with_its_keys_and_without_its_values(body, shown):
@@ -124,6 +128,14 @@ def test_any_json_at_all_is_a_page_of_objects_or_an_unknown_shape(body):
 def test_a_key_has_one_name_however_it_is_written(key):
     record = normalise({key: 7, "account_id": 5}, 101)
     assert record["meeting_id"] == "7"
+
+
+def test_a_meeting_and_its_participant_may_be_objects():
+    raw = {"Meeting": {"ID": 7}, "Participant": {"Account ID": 5}}
+    record = normalise(raw, 101)
+    assert (record["meeting_id"], record["account_id"]) == ("7", "5")
+    record = normalise({"meeting_id": 7, "account": {"email": "a@b.test"}}, 101)
+    assert record["account_id"] == "a@b.test"
 
 
 def test_a_record_has_the_declared_columns_and_the_whole_row_and_nothing_else():
@@ -229,6 +241,20 @@ def test_a_date_and_a_time_apart_are_one_moment(row):
     created = created_at({**ROW, **row})
     assert created is not None
     assert created.at == AT
+
+
+@pytest.mark.parametrize(
+    ("row", "starts"),
+    [
+        ({"Date": "2026-05-04", "Time": "3:02:01"}, "2026-05-04T03:02:01.000000Z"),
+        ({"Date": "2026-05-04", "Time": 3}, "2026-05-04T00:00:00.000000Z"),
+        ({"Date": "2026-05-04", "Time": "late"}, "2026-05-04T00:00:00.000000Z"),
+        ({"starts_at": "10:30", "starts_date": " 2026-05-04 "}, "2026-05-04T10:30:00.000000Z"),
+        ({"starts_at": "10:30", "starts_date": 4}, None),
+    ],
+)
+def test_a_date_is_joined_with_the_time_that_belongs_to_it(row, starts):
+    assert normalise({**ROW, **row}, 101)["starts_at"] == starts
 
 
 @given(MOMENTS, MOMENTS, st.sampled_from(["epoch", "text", "ms", "iso", "plain", "apart"]))

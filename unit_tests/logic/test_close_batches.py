@@ -118,11 +118,12 @@ def test_a_batch_that_fits_a_page_is_one_request() -> None:
 
 
 def test_a_batch_that_does_not_fit_a_page_is_halved() -> None:
-    tombstone = {"id": "c"}
-    pages, asked = read(
-        Batch(["a", "b", "c"], {"c": tombstone}), answer("a", more=True), answer("a"), answer("b")
-    )
-    assert (ids_of(pages), asked) == ([["a"], ["b"], ["c"]], ["a,b,c", "a", "b,c"])
+    # Given four meetings, two of which are gone
+    gone = {"a": {"id": "a"}, "d": {"id": "d"}}
+    pages, asked = read(Batch([*"abcd"], gone), answer("b", more=True), answer("b"), answer("c"))
+    # Then each half has its own tombstones
+    assert ids_of(pages) == [["b"], ["a"], ["c"], ["d"]]
+    assert asked == ["a,b,c,d", "a,b", "c,d"]
 
 
 def test_one_meeting_is_not_halved_whatever_the_page_says() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from source_meetings import timestamps
 from source_meetings.providers.close.event_log import Changes, EventLog, LogReading, Newest
 from source_meetings.sync.fingerprints import digest, pack
 from source_meetings.sync.look_back import LookBack
@@ -91,6 +92,13 @@ def test_an_event_that_does_not_say_when_it_was_or_of_what_cannot_be_trusted(dam
 def test_an_event_of_something_else_tells_of_no_meeting() -> None:
     assert changes_of(event(object_type="lead")).by_id == {}
     assert list(changes_of({**event(), "object_type": "activity.meeting"}).by_id) == ["m1"]
+
+
+def test_an_event_that_does_not_say_what_it_is_about_is_about_a_meeting() -> None:
+    # The log was asked for events of meetings only
+    untyped = event()
+    del untyped["object_type"]
+    assert list(changes_of(untyped).by_id) == ["m1"]
 
 
 # -- where a first sync begins --------------------------------------------------------------------
@@ -272,6 +280,14 @@ def test_a_watermark_that_was_known_for_longer_than_the_look_back_is_settled() -
     # and then its own moment only is asked for
     since(api, {**state(), **found.state})
     assert api.asked[0].params["date_updated__gte"] == "2026-06-01T12:00:00+00:00"
+
+
+def test_a_watermark_that_moved_was_seen_at_the_last_answer() -> None:
+    # Given an event since the state, and a request for each action that takes a second
+    api = FakeClose()
+    api.insert(at())
+    found = since(api, state())
+    assert found.state["seen_at"] == text(seconds=len(api.asked)) == timestamps.iso(found.clock)
 
 
 # -- a log that does not reach back far enough ----------------------------------------------------

@@ -17,7 +17,7 @@ from source_meetings.providers.highlevel import windows as windows_module
 from source_meetings.providers.highlevel.appointments import AppointmentsStrategy, Listed
 from source_meetings.providers.highlevel.events import EventsStrategy, Stretch
 from source_meetings.providers.highlevel.windows import DAY
-from source_meetings.sync.reading import State, UnusableState
+from source_meetings.sync.reading import ReadEverything, State, UnusableState
 from source_meetings.timestamps import millis
 from unit_tests.logic.fakes import FakeHighLevel, Table, at, config_of_highlevel, synced, text
 
@@ -316,3 +316,6 @@ def test_a_state_that_is_far_ahead_of_the_clock_has_all_read_again() -> None:
     api.insert("one", at())
     state = {**synced(strategy(EventsStrategy, api)).state, CURSOR: "2027-01-01T00:00:00Z"}
     assert [row["id"] for row in synced(strategy(EventsStrategy, api), state).rows] == ["e1"]
+    with pytest.raises(ReadEverything, match="ahead of HighLevel's clock") as caught:
+        strategy(EventsStrategy, api).changes(state)
+    assert caught.value.from_start

@@ -111,6 +111,24 @@ def test_few_events_say_little_of_how_dense_others_are() -> None:
     assert days(api) == [(-30, 365), (-900, -30)]
 
 
+def test_twenty_events_say_how_dense_others_are() -> None:
+    # Given 20 events within a day
+    api = FakeHighLevel()
+    for number in range(20):
+        api.insert("one", at(hours=-24 / 19 * number))
+    list(windows(api).read("one", START, END))
+    # Then about thirty times as much time has 600
+    assert days(api)[1] == (pytest.approx(-60, abs=0.01), -30)
+
+
+def test_events_that_start_at_once_say_nothing_of_how_dense_others_are() -> None:
+    api = FakeHighLevel()
+    for _ in range(21):
+        api.insert("one", at())
+    list(windows(api).read("one", START, END))
+    assert days(api) == [(-30, 365), (-900, -30)]
+
+
 def test_no_window_is_shorter_than_a_day() -> None:
     # Given thousands of events within an hour
     api = FakeHighLevel()

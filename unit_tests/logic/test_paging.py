@@ -135,6 +135,28 @@ def test_a_number_of_pages_that_falls_counts_although_the_total_stays() -> None:
     assert walk.end is End.VANISHED
 
 
+def test_a_repeated_page_that_the_total_does_not_count_is_beyond_the_end() -> None:
+    # Given a server that repeats its last page, and says only then how many rows there are
+    walk = PageWalk(page_size=2)
+    for keys in ([1, 2], [3, 4]):
+        walk.take(page([{}, {}]), keys)
+    walk.take(page([{}, {}], total=4), [3, 4])
+    assert walk.end is End.LAST_PAGE
+    # And one that says that there are more
+    walk = PageWalk(page_size=2)
+    for keys in ([1, 2], [3, 4]):
+        walk.take(page([{}, {}]), keys)
+    walk.take(page([{}, {}], total=5), [3, 4])
+    assert walk.end is End.REPEATS
+
+
+def test_each_fall_of_the_total_is_counted() -> None:
+    export = Export(list(range(12)), 2, {3: [0], 5: [0]})
+    walk = PageWalk(page_size=2)
+    walked(walk, export, "rows")
+    assert walk.falls == 2
+
+
 @pytest.mark.parametrize("step", [1, 2, 10, 1000])
 def test_a_total_that_falls_with_every_answer_ends_the_walk_soon(step: int) -> None:
     # Given a server whose rows stay while its total falls
