@@ -134,8 +134,31 @@ def test_a_meeting_and_its_participant_may_be_objects():
     raw = {"Meeting": {"ID": 7}, "Participant": {"Account ID": 5}}
     record = normalise(raw, 101)
     assert (record["meeting_id"], record["account_id"]) == ("7", "5")
-    record = normalise({"meeting_id": 7, "account": {"email": "a@b.test"}}, 101)
-    assert record["account_id"] == "a@b.test"
+    for name in ("account", "participant"):
+        for inner, id in (({"id": 5}, "5"), ({"email": "a@b.test"}, "a@b.test")):
+            assert normalise({"meeting_id": 7, name: inner}, 101)["account_id"] == id
+
+
+@pytest.mark.parametrize(
+    ("status", "text"), [("new", "new"), (3, "3"), (None, None), ("", ""), (["a"], "['a']")]
+)
+def test_a_status_is_text_or_none(status, text):
+    assert normalise({**ROW, "status": status}, 101)["status"] == text
+
+
+def test_an_empty_column_does_not_keep_another_one_from_being_read():
+    row = {**ROW, "Creation Time": "", "created_at": None, "Created": SECONDS}
+    found = created_at(row)
+    assert found is not None
+    assert found.at == AT
+
+
+def test_a_message_names_thirty_keys_by_their_first_forty_letters():
+    row = {f"{number:02} {'x' * 50}": 0 for number in range(40)}
+    with pytest.raises(UnknownShape) as error:
+        normalise(row, 101)
+    names = str(error.value).partition("keys ")[2].split(", ")
+    assert names == [f"{number:02} {'x' * 37}" for number in range(30)]
 
 
 def test_a_record_has_the_declared_columns_and_the_whole_row_and_nothing_else():
@@ -251,6 +274,9 @@ def test_a_date_and_a_time_apart_are_one_moment(row):
         ({"Date": "2026-05-04", "Time": "late"}, "2026-05-04T00:00:00.000000Z"),
         ({"starts_at": "10:30", "starts_date": " 2026-05-04 "}, "2026-05-04T10:30:00.000000Z"),
         ({"starts_at": "10:30", "starts_date": 4}, None),
+        ({"start_time": "10:30", "start_date": "2026-05-04"}, "2026-05-04T10:30:00.000000Z"),
+        ({"starts_at": "10:30"}, None),
+        ({"meeting_date": "2026-05-04", "meeting_time": ""}, "2026-05-04T00:00:00.000000Z"),
     ],
 )
 def test_a_date_is_joined_with_the_time_that_belongs_to_it(row, starts):

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 import pytest
 
 from source_meetings.providers.close.event_log import Change
-from source_meetings.providers.close.meetings import Batch, MeetingsStrategy
+from source_meetings.providers.close.meetings import Batch, MeetingsStrategy, seen_row
+from source_meetings.sync.fingerprints import SeenRows
 from source_meetings.sync.reading import Answer, Row, Untrustworthy, UnusableState
 from unit_tests.logic.fakes import FakeApi, FakeClose, ScriptedApi, at, synced, text
 
@@ -226,6 +227,26 @@ def test_a_first_sync_whose_filters_are_ignored_reads_the_whole_list_once() -> N
     # As a single slice, which is not asked for with filters any more
     opened = {"date_created__gte": None, "date_created__lt": None, "now": text(seconds=1)}
     assert course.saved[1]["scan"]["pending"] == [opened]
+
+
+def test_a_first_sync_notes_only_what_the_next_one_reads_again() -> None:
+    # Given meetings of which some start in the last two weeks or later
+    api = FakeClose()
+    for days in (-400, -15, -13, 1):
+        api.insert(at(days=days))
+    course = synced(strategy(api))
+    seen = SeenRows()
+    for id in ("m3", "m4"):
+        seen.add(seen_row(api.meetings[id]))
+    assert course.state["seen"] == seen.state()
+
+
+def test_the_window_that_is_read_again_is_noted_whole() -> None:
+    # Given a window that is noted as far as it reaches, whatever of it has changed
+    api = FakeClose()
+    api.insert(at(days=1))
+    first = synced(strategy(api)).state
+    assert synced(strategy(api), first).state["seen"] == first["seen"]
 
 
 def test_windows_that_are_left_share_one_reading_of_the_whole_list() -> None:

@@ -214,6 +214,40 @@ def test_stretches_with_others_between_them_are_not_joined() -> None:
     assert reading.pending(slices) == left
 
 
+def test_a_batch_of_one_stretch_is_not_joined_with_the_next_stretch() -> None:
+    # Given a stretch of three batches, and another one
+    api = FakeHighLevel()
+    for number in range(9):
+        api.insert("one", at(minutes=number))
+    state = synced(strategy(AppointmentsStrategy, api)).state
+    minute = [str(millis(at(minutes=number))) for number in range(9)]
+    left = [
+        {"calendarId": "one", "startTime": minute[0], "endTime": minute[5]},
+        {"calendarId": "one", "startTime": minute[7], "endTime": minute[8]},
+    ]
+    with patch.object(appointments_module, "_IDS_PER_SLICE", 2):
+        reading = strategy(AppointmentsStrategy, api).resume(state, left)
+        first, second, third, last = reading.slices()
+    # When the last batch of the first one was read, then there is a gap before the second one
+    assert reading.pending([first, second, last]) == [{**left[0], "endTime": minute[3]}, left[1]]
+    assert reading.pending([second, last]) == [second.values, left[1]]
+    assert reading.pending([third, last]) == [third.values, left[1]]
+
+
+def test_appointments_that_are_gone_are_counted_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Given three events, none of which is found by its id
+    api = FakeHighLevel()
+    for number in range(3):
+        api.insert("one", at(minutes=number))
+    api.before(3, api.events.clear)
+    with caplog.at_level("INFO", logger="airbyte.source_meetings"):
+        assert synced(strategy(AppointmentsStrategy, api)).rows == []
+    counts = [one.args[1] for one in caplog.records if isinstance(one.args, tuple)]
+    assert counts[-3:] == [1, 2, 3]
+
+
 def test_a_stretch_is_no_longer_than_it_says_whatever_the_list_shows() -> None:
     # Given a list that shows events past the end of its window
     api = FakeHighLevel()
@@ -224,7 +258,10 @@ def test_a_stretch_is_no_longer_than_it_says_whatever_the_list_shows() -> None:
     start = str(millis(at()))
     left = {"calendarId": "one", "startTime": start, "endTime": start}
     reading = strategy(AppointmentsStrategy, api).resume(state, [left])
+    api.forget()
     assert [list(slice.held.events) for slice in reading.slices()] == [["e1"]]
+    # And no more than that is asked for
+    assert api.windows() == [("one", int(start), int(start) + 1)]
 
 
 def test_an_event_without_a_start_is_put_at_the_beginning_of_its_stretch() -> None:

@@ -150,6 +150,26 @@ def test_a_repeated_page_that_the_total_does_not_count_is_beyond_the_end() -> No
     assert walk.end is End.REPEATS
 
 
+def test_a_repeated_last_page_that_the_number_of_pages_counts_is_a_repeat() -> None:
+    # Given a server that says only on its last page, a repeated one, that it is the last one
+    walk = PageWalk(page_size=2)
+    walk.take(page([{}, {}]), [1, 2])
+    walk.take(page([{}, {}], pages=2), [1, 2])
+    assert walk.end is End.REPEATS
+    # And one that says that there is no such page
+    walk = PageWalk(page_size=2)
+    walk.take(page([{}, {}]), [1, 2])
+    walk.take(page([{}, {}], pages=1), [1, 2])
+    assert walk.end is End.LAST_PAGE
+
+
+def test_a_repeated_page_without_totals_is_beyond_the_end() -> None:
+    walk = PageWalk(page_size=2)
+    for _ in range(2):
+        walk.take(page([{}, {}]), [1, 2])
+    assert walk.end is End.LAST_PAGE
+
+
 def test_each_fall_of_the_total_is_counted() -> None:
     export = Export(list(range(12)), 2, {3: [0], 5: [0]})
     walk = PageWalk(page_size=2)

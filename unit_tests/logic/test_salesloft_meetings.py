@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from source_meetings.providers.salesloft.meetings import MeetingsStrategy
 from source_meetings.providers.salesloft.pages import COUNTED, NEWEST_FIRST, OLDEST_FIRST
 from source_meetings.sync.reading import Answer, ReadEverything, Row, State, UnusableState
-from unit_tests.logic.fakes import ScriptedApi, at, synced, text
+from unit_tests.logic.fakes import Asked, ScriptedApi, at, synced, text
 from unit_tests.proof.models import SalesloftModel, Write
 
 WALK = {**NEWEST_FIRST, **COUNTED}
@@ -203,6 +204,32 @@ def test_changes_are_read_as_the_state_says_that_cancelled_meetings_are_listed(
     state = {CURSOR: text(), **({"cancelled": known} if known else {})}
     assert synced(strategy(api), state).state.get("cancelled") == known
     assert [one.params.get("show_deleted") for one in api.asked] == sent
+
+
+def test_a_cancelled_meeting_where_there_should_be_none_does_not_end_the_reading_of_both() -> None:
+    # Given a state that says that they are hidden, and an account that ignores the parameter
+    api = account(3)
+    api.write(Write("cancel", 0))
+    answer = api.answer
+
+    def unfiltered(asked: Asked) -> Answer:
+        return answer(replace(asked, params={**asked.params, "show_deleted": ""}))
+
+    api.answer = unfiltered  # type: ignore[method-assign]
+    course = synced(strategy(api), {CURSOR: text(days=-9), "cancelled": "apart"})
+    # Then both are read all the same
+    assert {one.params["show_deleted"] for one in api.asked} == {"false", "true"}
+    assert course.state["cancelled"] == "apart"
+
+
+def test_meetings_that_changed_at_once_are_told_apart_by_their_ids() -> None:
+    # Given four meetings that changed in the same moment
+    api = account(4)
+    api.write(Write("edit all"))
+    course = synced(strategy(api), {CURSOR: text(days=-9), "cancelled": "listed"})
+    # Then two pages are enough
+    assert sorted(row["id"] for row in course.rows) == [1, 2, 3, 4]
+    assert [one.page for one in api.asked] == [1, 2]
 
 
 def test_a_cancelled_meeting_among_the_others_says_that_they_are_listed_from_then_on() -> None:

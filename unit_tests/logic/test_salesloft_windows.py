@@ -238,6 +238,10 @@ def test_pages_of_one_time_are_read_again_until_as_many_were_seen_as_are_counted
     assert rounds(api) == [1, 2, 1, 2]
 
 
+def test_a_total_of_one_time_counts_on_pages_that_do_not_say_it() -> None:
+    assert rounds(tied(([1, 2], True, 3), ([3], False, None))) == [1, 2]
+
+
 def test_more_meetings_of_one_time_than_are_counted_are_enough() -> None:
     assert rounds(tied(([1, 2], True, 2), ([3], False, 2))) == [1, 2]
 
