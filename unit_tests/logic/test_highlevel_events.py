@@ -356,3 +356,32 @@ def test_a_state_that_is_far_ahead_of_the_clock_has_all_read_again() -> None:
     with pytest.raises(ReadEverything, match="ahead of HighLevel's clock") as caught:
         strategy(EventsStrategy, api).changes(state)
     assert caught.value.from_start
+
+
+def test_a_state_belongs_to_the_calendars_that_were_chosen() -> None:
+    api = FakeHighLevel("one", "two")
+    api.insert("one", at())
+    state = synced(strategy(EventsStrategy, api, calendar_ids=["one"])).state
+    api.forget()
+    for chosen in ({}, {"calendar_ids": ["two"]}):
+        with pytest.raises(UnusableState):
+            strategy(EventsStrategy, api, **chosen).changes(state)
+    assert api.asked == []
+
+
+def test_calendars_that_were_small_are_read_with_one_request_each_from_then_on() -> None:
+    # Given two calendars, of which the first one has more events than the other
+    api = FakeHighLevel("one", "two")
+    for calendar in ("one", "two", "one"):
+        api.insert(calendar, at(days=-100))
+    state = synced(strategy(EventsStrategy, api)).state
+    assert state["rows_of_largest_calendar"] == 2
+    # When a later sync reads them
+    api.forget()
+    synced(strategy(EventsStrategy, api), state)
+    # Then each is one request
+    assert [calendar for calendar, _, _ in api.windows()] == ["one", "two"]
+    # And not if the state does not say that they are small
+    api.forget()
+    synced(strategy(EventsStrategy, api), {**state, "rows_of_largest_calendar": "few"})
+    assert len(api.windows()) > 2
