@@ -405,6 +405,35 @@ def test_a_list_that_never_rests_ends_in_words_that_say_what_to_do() -> None:
     )
 
 
+def test_a_total_that_falls_with_every_answer_is_told_with_how_often_it_fell() -> None:
+    # Given rows that stay, while every answer counts one less
+    rows = List(20)
+    rows.counted = lambda total: 10**6 - len(rows.asked)
+    with pytest.raises(Untrustworthy) as raised:
+        rows.read()
+    # Then the walk goes back five times by a page, and no further
+    assert rows.asked == [1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2]
+    assert str(raised.value) == (
+        "the rows of event 7 kept moving while they were read, 7 times in a row. Nothing was "
+        "lost; run the sync again later."
+    )
+
+
+def test_one_row_whose_key_counts_as_zero_is_a_row() -> None:
+    # Given a total of two, and one row
+    answer = page([{"id": 0}], total=2)
+    pages = all_pages(
+        lambda number: answer if number == 1 else page([], total=2),
+        lambda row: int(row["id"]),
+        1,
+        provider="Acme",
+        rows_of="rows",
+        stream="meetings",
+    )
+    # Then the list is believed when it is the same twice
+    assert [len(one.rows) for one in pages] == [1, 0, 1, 0]
+
+
 def test_pages_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paging, "_MOST_PAGES", 20)
     rows = List(1000, totals="none")
