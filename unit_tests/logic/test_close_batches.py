@@ -127,6 +127,11 @@ def test_a_batch_that_does_not_fit_a_page_is_halved() -> None:
     assert asked == ["a,b,c,d", "a,b", "c,d"]
 
 
+def test_two_meetings_that_do_not_fit_a_page_are_read_one_by_one() -> None:
+    pages, asked = read(Batch(["a", "b"]), answer("a", more=True), answer("a"), answer("b"))
+    assert (ids_of(pages), asked) == ([["a"], ["b"]], ["a,b", "a", "b"])
+
+
 def test_one_meeting_is_not_halved_whatever_the_page_says() -> None:
     pages, asked = read(Batch(["a"]), answer("a", more=True))
     assert (ids_of(pages), asked) == ([["a"]], ["a"])

@@ -94,6 +94,17 @@ def test_an_event_of_something_else_tells_of_no_meeting() -> None:
     assert list(changes_of({**event(), "object_type": "activity.meeting"}).by_id) == ["m1"]
 
 
+def test_a_change_has_the_action_the_lead_and_the_organization_of_its_last_event() -> None:
+    first = event("ev1", action="created", lead_id="lead", organization_id="orga")
+    last = event("ev2", action="updated", lead_id="other", organization_id="another")
+    (change,) = changes_of(first, last).by_id.values()
+    assert (change.action, change.lead_id, change.organization_id) == (
+        "updated",
+        "other",
+        "another",
+    )
+
+
 def test_an_event_that_does_not_say_what_it_is_about_is_about_a_meeting() -> None:
     # The log was asked for events of meetings only
     untyped = event()
