@@ -54,6 +54,16 @@ def test_a_batch_is_asked_for_with_a_url_of_nineteen_hundred_characters_at_most(
     assert min(lengths[1:-1:2]) > 1896  # the comma before the first id is counted too
 
 
+@pytest.mark.parametrize(("length", "batches"), [(1898, 1), (1899, 2)])
+def test_a_url_has_as_many_characters_as_may_be(length: int, batches: int) -> None:
+    # Given two ids that make a URL of this length
+    api = FakeClose()
+    url = f"{api.url('meetings')}?{urlencode({'_limit': 3, 'id__in': 'a,'})}"
+    ids = ["a", "b" * (length - len(url))]
+    # Then they are one batch, or two (two characters are kept in reserve)
+    assert len(strategy(api).batches(changes(*ids))) == batches
+
+
 def test_an_id_that_is_too_long_for_any_url_is_a_batch_of_its_own() -> None:
     long = "b" * 3000
     batches = strategy(FakeClose()).batches(changes("a", long, "c"))
@@ -283,6 +293,17 @@ def test_a_window_waits_for_the_whole_list_and_fails_with_it() -> None:
         list(reading.read(second))
     assert again.value is caught.value
     assert len(api.asked) == 3
+
+
+def test_a_meeting_of_the_whole_list_that_an_event_names_is_emitted_once() -> None:
+    # Given a state, and filters that are ignored
+    api = account()
+    api.now = at(hours=-1)
+    state = synced(strategy(api)).state
+    api.now = at()
+    api.edit("m4")
+    rows = synced(strategy(api), {**state, "settled": True}).rows
+    assert [row["v"] for row in rows if row["id"] == "m4" and row["v"]] == [1]
 
 
 def test_of_the_whole_list_only_the_window_that_is_read_again_is_compared() -> None:

@@ -134,7 +134,8 @@ def test_where_filters_are_required_the_newest_update_stands_for_all() -> None:
     api.edit("m1")
     # When the newest event is asked for, then it is that of the updates
     assert log(api).newest().moment == at()
-    assert [one.params.get("action") for one in api.asked] == [None, "updated"]
+    updates = {"object_type": "activity.meeting", "action": "updated", "_limit": "1"}
+    assert [one.params for one in api.asked] == [{"_limit": "1"}, updates]
 
 
 @pytest.mark.parametrize(("status", "closed"), [(403, True), (400, False)])
@@ -337,6 +338,19 @@ def test_the_stamps_of_events_tell_how_far_back_the_log_reaches_if_the_clock_sta
         return
     with pytest.raises(ReadEverything, match="span more than Close's event log holds"):
         log(api).changes_since(before)
+
+
+@pytest.mark.parametrize("minutes", [0, -5, -24 * 60 - 10])
+def test_a_long_time_without_events_is_no_gap_if_the_new_ones_came_since_the_last_sync(
+    minutes: int,
+) -> None:
+    # Given a sync a day ago that knew of nothing later than sixty days ago, and an event since then
+    # (or ten minutes before, because clocks differ)
+    shown = event(date_updated=text(minutes=minutes))
+    api = ScriptedApi(Answer([shown], at(), body={}))
+    before = state(text(days=-1))
+    before["events"] = dict.fromkeys(ACTIONS, text(days=-60))
+    assert log(api).changes_since(before).newest == at(minutes=minutes)
 
 
 @pytest.mark.parametrize(
