@@ -261,6 +261,15 @@ def test_the_log_is_read_down_to_the_bound_and_no_further() -> None:
     assert updates == [None, "ev1"]
 
 
+def test_a_page_whose_newest_event_is_at_the_bound_is_not_the_last() -> None:
+    # Given a page with an event five minutes before the watermark, and one with an older event
+    at_bound = Answer([event("ev1", date_updated=text(minutes=-5))], at(), body={}, following="x")
+    below = Answer([event("ev2", date_updated=text(minutes=-6))], at(), body={}, following="y")
+    api = ScriptedApi(at_bound, below, Answer([], at(), body={}))
+    log(api).changes_since(state())
+    assert [one.page for one in api.asked][:3] == [None, "x", None]
+
+
 def test_a_log_that_repeats_its_pages_has_no_end() -> None:
     api = ScriptedApi(Answer([event()], at(minutes=2), body={}, following="more"))
     with pytest.raises(Untrustworthy, match="do not end"):
@@ -299,7 +308,18 @@ def test_a_watermark_that_moved_was_seen_at_the_last_answer() -> None:
     api = FakeClose()
     api.insert(at())
     found = since(api, state())
-    assert found.state["seen_at"] == text(seconds=len(api.asked)) == timestamps.iso(found.clock)
+    last = text(seconds=len(api.asked))
+    assert timestamps.iso(found.clock) == found.state["seen_at"] == found.state[CURSOR] == last
+
+
+def test_it_is_the_first_answer_that_has_to_be_later_than_the_look_back() -> None:
+    # Given a first answer exactly as long after the watermark was seen, and a second one later
+    api = FakeClose()
+    api.now = at(minutes=5, seconds=-1)
+    assert "settled" not in since(api, state(seen_at=text())).state
+    # And a first answer that is later
+    api.now = at(minutes=5)
+    assert since(api, state(seen_at=text())).state["settled"] is True
 
 
 # -- a log that does not reach back far enough ----------------------------------------------------
