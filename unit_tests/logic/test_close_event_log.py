@@ -277,6 +277,13 @@ def test_a_log_that_repeats_its_pages_has_no_end() -> None:
     assert len(api.asked) == 4
 
 
+def test_a_log_of_empty_pages_has_no_end() -> None:
+    api = ScriptedApi(Answer([], at(minutes=2), body={}, following="more"))
+    with pytest.raises(Untrustworthy, match="do not end"):
+        log(api).changes_since(state())
+    assert len(api.asked) == 3
+
+
 def test_an_action_that_is_refused_cannot_be_trusted() -> None:
     api = ScriptedApi(Answer([], at(), status=400))
     with pytest.raises(Untrustworthy, match="refused to list the events of one action"):

@@ -170,6 +170,32 @@ def test_a_repeated_page_without_totals_is_beyond_the_end() -> None:
     assert walk.end is End.LAST_PAGE
 
 
+def test_a_page_that_was_gone_back_to_and_has_only_other_rows_shows_that_too_many_vanished() -> (
+    None
+):
+    # Given a walk that went back to the second page, because the total fell
+    walk = PageWalk(page_size=2)
+    for keys, total in (([1, 2], 10), ([3, 4], 10), ([5, 6], 9)):
+        walk.take(page([{}, {}], total=total), keys)
+    assert (walk.number, walk.end) == (2, None)
+    # When it has none of the rows that were read, then rows may be missing anywhere
+    walk.take(page([{}, {}], total=9), [7, 8])
+    assert walk.end is End.VANISHED
+
+
+def test_the_smallest_number_of_pages_says_how_many_rows_there_were_at_least() -> None:
+    # Given a number of pages that grows and falls
+    walk = PageWalk(page_size=2)
+    for number, pages in enumerate((3, 5, 4)):
+        walk.take(page([{}, {}], pages=pages), [2 * number, 2 * number + 1])
+    assert (walk.least, walk.total) == (5, 7)
+
+
+def test_when_most_pages_are_not_full_their_number_says_nothing_of_the_rows() -> None:
+    assert lengths(PageWalk(page_size=2), 9, 1, 1, 1, 2).total is None
+    assert lengths(PageWalk(page_size=2), 9, 1, 1, 2, 2).total == 17
+
+
 def test_each_fall_of_the_total_is_counted() -> None:
     export = Export(list(range(12)), 2, {3: [0], 5: [0]})
     walk = PageWalk(page_size=2)
