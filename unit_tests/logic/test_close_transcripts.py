@@ -15,7 +15,7 @@ from source_meetings.providers.close.transcripts import (
 from source_meetings.providers.close.windows import Window
 from source_meetings.sync.fingerprints import ChangedSince, SeenRows, digest, pack, unpack
 from source_meetings.sync.reading import Answer, Row, State, Untrustworthy
-from unit_tests.logic.fakes import Asked, FakeApi, at, text
+from unit_tests.logic.fakes import Asked, FakeApi, FakeClose, at, synced, text
 
 READY = [{"utterances": [{"text": "hello"}]}]
 
@@ -235,6 +235,32 @@ def test_tombstones_are_told_by_the_other_stream() -> None:
     made = output(Transcripts())
     assert list(made.tombstones([{"id": "a"}])) == []
     assert made.gone == {"a"}
+
+
+class Account(FakeClose):
+    """Meetings that all have a transcript."""
+
+    def answer(self, asked: Asked) -> Answer:
+        if asked.endpoint != "meeting":
+            return super().answer(asked)
+        row = self.meetings[asked.partition["id"]]
+        return Answer([{**row, "transcripts": READY}], self.clock, body={})
+
+
+@pytest.mark.parametrize("ignores_dates", [False, True])
+def test_a_meeting_of_the_window_is_asked_for_when_it_is_over(ignores_dates: bool) -> None:
+    # Given a meeting that has not ended yet
+    api = Account()
+    api.insert(at())
+    api.meetings["m1"].update(status="upcoming", ends_at=text(hours=1))
+    made = TranscriptsStrategy("transcripts", "date_updated", {"provider": {}}, api)
+    first = synced(made)
+    assert first.rows == []
+    # When it has, then the next sync emits it, whether or not Close filters the list
+    api.now = at(hours=2)
+    api.ignores_dates = ignores_dates
+    made = TranscriptsStrategy("transcripts", "date_updated", {"provider": {}}, api)
+    assert [row["id"] for row in synced(made, first.state).rows] == ["m1"]
 
 
 def test_the_window_that_is_read_again_says_so_in_its_slice() -> None:
