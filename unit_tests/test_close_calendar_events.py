@@ -94,6 +94,7 @@ def test_an_entry_names_an_event_and_perhaps_a_calendar(
         "https://www.google.com/calendar/event?eid=YWIgYyBk",  # to three
         "https://www.google.com/calendar/event?eid=YSFiIGNk",  # to "a!b cd"
         "https://www.google.com/calendar/event?eid=YWIgYyFk",  # to "ab c!d"
+        "https://www.google.com/calendar/event?eid=YW....IgY2Q",  # "ab cd", but for the dots
         "https://www.google.com?eid=",
         "https://calendar.google.com/calendar/u/0/r",
         "https://outlook.office.com/calendar/item/",

@@ -277,6 +277,14 @@ def test_a_log_that_repeats_its_pages_has_no_end() -> None:
     assert len(api.asked) == 4
 
 
+def test_a_log_that_repeats_two_pages_in_turn_has_no_end() -> None:
+    two = [Answer([event(id)], at(minutes=2), body={}, following=id) for id in ("ev1", "ev2")]
+    api = ScriptedApi(*two * 10)
+    with pytest.raises(Untrustworthy, match="do not end"):
+        log(api).changes_since(state())
+    assert len(api.asked) == 5
+
+
 def test_a_log_of_empty_pages_has_no_end() -> None:
     api = ScriptedApi(Answer([], at(minutes=2), body={}, following="more"))
     with pytest.raises(Untrustworthy, match="do not end"):

@@ -213,6 +213,13 @@ def test_what_the_window_shows_is_noted_however_long_ago_it_starts() -> None:
     assert made.state()["waiting"] == waits(row)
 
 
+def test_a_meeting_that_the_window_shows_as_it_was_stays_known() -> None:
+    row = meeting("a", date_created=text(days=-99))
+    made = output(Transcripts(), recent=at())
+    assert emitted(made, row, changed=as_before(row)) == []
+    assert made.state()["seen"] == seen(row)
+
+
 def test_no_more_meetings_wait_than_a_state_has_room_for() -> None:
     rows = [meeting(str(number)) for number in range(2502)]
     made = output(Transcripts(**{row["id"]: [] for row in rows}), recent=at(days=-9))
