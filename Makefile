@@ -14,9 +14,10 @@ DAGSTER := .venv-dagster/.installed
 WAREHOUSES := .venv-warehouses/.installed
 OLDEST_DBT := .venv-oldest-dbt/.installed
 BENCHMARKS := .venv-bench/.installed
+MUTANTS := .venv-mutants/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients airflow dagster warehouses oldest-dbt demo image test unit lint format types coverage sandbox requests memory soak bench explore clean
+.PHONY: help install clients airflow dagster warehouses oldest-dbt demo image test unit lint format types coverage sandbox requests memory soak bench explore mutants clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -82,6 +83,12 @@ $(BENCHMARKS): setup.py
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[sandbox,bench]'
 	@touch $(BENCHMARKS)
 
+$(MUTANTS): setup.py
+	@echo "Installing into .venv-mutants (once; one minute) …"
+	@$(PYTHON) -m venv .venv-mutants
+	@.venv-mutants/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[sandbox,dev,mutants]'
+	@touch $(MUTANTS)
+
 install: $(INSTALLED) ## Install the connector and its tools into .venv
 
 demo: ## Show the connector at work against the sandbox: no account needed
@@ -132,5 +139,9 @@ explore: $(INSTALLED) ## Run small cases of syncs with writes between any reques
 		$(if $(DEPTH),--depth $(DEPTH)) $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(STREAM),--stream $(STREAM))
 
+mutants: $(MUTANTS) ## Change the code in small ways and count which the tests find; SAMPLE=300 SEED=1
+	@.venv-mutants/bin/python -m unit_tests.mutation $(if $(SAMPLE),--sample $(SAMPLE)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(PROCESSES),--processes $(PROCESSES))
+
 clean: ## Remove all that make has made
-	@rm -rf $(VENV) .venv-* .demo .sandbox dbt/target dbt/logs build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-* .demo .sandbox mutants dbt/target dbt/logs build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

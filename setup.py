@@ -75,6 +75,7 @@ setup(
     extras_require={
         "sandbox": ["starlette>=0.37,<2", "uvicorn>=0.29,<1"],
         "bench": ["matplotlib>=3.8,<4"],
+        "mutants": ["mutmut>=3.8,<3.9"],
         "dev": [
             "pytest>=8,<9.2",  # the groups of pytest-xdist 3.8 are without effect in 9.2
             "pytest-cov>=5",

@@ -40,6 +40,13 @@ OUTLOOK_EVENT = (
             "79k4dh2i9nocd108kc2f7cds88",
             "eric@close.io",
         ),
+        # With a plus sign of base64, which links replace, and a slash at the end
+        ("https://www.google.com/calendar/event?eid=fn5-IH5-fkBiLnRlc3Q", "~~~", "~~~@b.test"),
+        (
+            f"https://calendar.google.com/calendar/u/1/r/eventedit/{GOOGLE}0/",
+            GOOGLE_EVENT,
+            "example@close.com",
+        ),
         # Outlook's web link and details link
         (
             f"https://outlook.office365.com/owa/?itemid={OUTLOOK}LI4%2FVAAA%3D&exvsurl=1"
@@ -84,8 +91,14 @@ def test_an_entry_has_an_event_and_optionally_a_calendar(
         "https://example.com/meeting",
         "https://www.google.com/calendar/event?eid=%%%",
         "https://www.google.com/calendar/event?eid=YWJj",  # decodes to one word
+        "https://www.google.com/calendar/event?eid=YWIgYyBk",  # to three
+        "https://www.google.com/calendar/event?eid=YSFiIGNk",  # to "a!b cd"
+        "https://www.google.com/calendar/event?eid=YWIgYyFk",  # to "ab c!d"
+        "https://www.google.com/calendar/event?eid=YW....IgY2Q",  # "ab cd", but for the dots
+        "https://www.google.com?eid=",
         "https://calendar.google.com/calendar/u/0/r",
         "https://outlook.office.com/calendar/item/",
+        "https://outlook.office.com/calendar/item/a%21b",
         "ftp://www.google.com/calendar/event?eid=" + GOOGLE,
     ],
 )

@@ -74,12 +74,16 @@ def test_an_answer_without_rows_is_valid(body):
         ({"data": None}, "data"),
         ({"data": "SECRET"}, "data"),
         ({"data": {"other": [ROW]}}, "data"),
+        ({"data": {"data": {"data": [ROW]}}}, "data"),  # two deep is not plausible
         ({"data": ["SECRET"]}, "not an object (a text)"),
         ("SECRET", "not an object (a text)"),
         (None, "not an object (null)"),
         ({"success": False, "data": []}, "data, success"),
         ({"errors": ["SECRET"], "data": []}, "data, errors"),
+        ({"error": "SECRET", "data": []}, "data, error"),
         ({"status": "error", "data": []}, "data, status"),
+        ({"status": "Fail", "data": []}, "data, status"),
+        ({"Status": "FAILED", "data": []}, "Status, data"),
     ],
 )
 def test_an_unknown_shape_is_an_error_with_its_keys_and_without_its_values(body, shown):
@@ -123,6 +127,37 @@ def test_any_json_is_either_a_page_of_objects_or_an_unknown_shape(body):
 def test_every_spelling_of_a_key_gives_the_same_name(key):
     record = normalise({key: 7, "account_id": 5}, 101)
     assert record["meeting_id"] == "7"
+
+
+def test_a_meeting_and_its_participant_may_be_objects():
+    raw = {"Meeting": {"ID": 7}, "Participant": {"Account ID": 5}}
+    record = normalise(raw, 101)
+    assert (record["meeting_id"], record["account_id"]) == ("7", "5")
+    for name in ("account", "participant"):
+        for inner, id in (({"id": 5}, "5"), ({"email": "a@b.test"}, "a@b.test")):
+            assert normalise({"meeting_id": 7, name: inner}, 101)["account_id"] == id
+
+
+@pytest.mark.parametrize(
+    ("status", "text"), [("new", "new"), (3, "3"), (None, None), ("", ""), (["a"], "['a']")]
+)
+def test_a_status_is_text_or_none(status, text):
+    assert normalise({**ROW, "status": status}, 101).get("status") == text
+
+
+def test_an_empty_column_does_not_keep_another_one_from_being_read():
+    row = {**ROW, "Creation Time": "", "created_at": None, "Created": SECONDS}
+    found = normalise(row, 101).created
+    assert found is not None
+    assert found.at == AT
+
+
+def test_a_message_names_thirty_keys_by_their_first_forty_letters():
+    row = {f"{number:02} {'x' * 50}": 0 for number in range(40)}
+    with pytest.raises(UnknownShape) as error:
+        normalise(row, 101)
+    names = str(error.value).partition("keys ")[2].split(", ")
+    assert names == [f"{number:02} {'x' * 37}" for number in range(30)]
 
 
 def test_a_record_has_the_declared_columns_and_the_whole_row_in_raw_and_nothing_else():
@@ -223,6 +258,23 @@ def test_a_date_and_a_time_in_two_columns_are_combined(row):
     created = normalise({**ROW, **row}, 101).created
     assert created is not None
     assert created.at == AT
+
+
+@pytest.mark.parametrize(
+    ("row", "starts"),
+    [
+        ({"Date": "2026-05-04", "Time": "3:02:01"}, "2026-05-04T03:02:01.000000Z"),
+        ({"Date": "2026-05-04", "Time": 3}, "2026-05-04T00:00:00.000000Z"),
+        ({"Date": "2026-05-04", "Time": "late"}, "2026-05-04T00:00:00.000000Z"),
+        ({"starts_at": "10:30", "starts_date": " 2026-05-04 "}, "2026-05-04T10:30:00.000000Z"),
+        ({"starts_at": "10:30", "starts_date": 4}, None),
+        ({"start_time": "10:30", "start_date": "2026-05-04"}, "2026-05-04T10:30:00.000000Z"),
+        ({"starts_at": "10:30"}, None),
+        ({"meeting_date": "2026-05-04", "meeting_time": ""}, "2026-05-04T00:00:00.000000Z"),
+    ],
+)
+def test_a_date_is_joined_with_the_time_that_belongs_to_it(row, starts):
+    assert normalise({**ROW, **row}, 101).get("starts_at") == starts
 
 
 @given(MOMENTS, MOMENTS, st.sampled_from(["epoch", "text", "ms", "iso", "plain", "apart"]))

@@ -478,6 +478,7 @@ class FakeClose(FakeApi):
         return self.now.replace(tzinfo=None).isoformat(timespec="microseconds")
 
     def answer(self, asked: Asked) -> Answer:
+        assert asked.endpoint in ("log", "meetings")
         return self._log(asked) if asked.endpoint == "log" else self._list(asked)
 
     def _log(self, asked: Asked) -> Answer:

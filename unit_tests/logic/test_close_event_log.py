@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from source_meetings import timestamps
 from source_meetings.providers.close.event_log import Changes, EventLog, LogReading, Newest
 from source_meetings.sync.fingerprints import digest, pack
 from source_meetings.sync.look_back import LookBack
@@ -93,6 +94,24 @@ def test_an_event_about_another_object_is_ignored() -> None:
     assert list(changes_of({**event(), "object_type": "activity.meeting"}).by_id) == ["m1"]
 
 
+def test_a_change_has_the_action_the_lead_and_the_organization_of_its_last_event() -> None:
+    first = event("ev1", action="created", lead_id="lead", organization_id="orga")
+    last = event("ev2", action="updated", lead_id="other", organization_id="another")
+    (change,) = changes_of(first, last).by_id.values()
+    assert (change.action, change.lead_id, change.organization_id) == (
+        "updated",
+        "other",
+        "another",
+    )
+
+
+def test_an_event_that_does_not_say_what_it_is_about_is_about_a_meeting() -> None:
+    # The log was asked for events of meetings only
+    untyped = event()
+    del untyped["object_type"]
+    assert list(changes_of(untyped).by_id) == ["m1"]
+
+
 # -- where a first sync starts --------------------------------------------------------------------
 
 
@@ -115,7 +134,8 @@ def test_if_filters_are_required_the_newest_update_is_used() -> None:
     api.edit("m1")
     # When the newest event is requested, then it is the newest update
     assert log(api).newest().moment == at()
-    assert [one.params.get("action") for one in api.asked] == [None, "updated"]
+    updates = {"object_type": "activity.meeting", "action": "updated", "_limit": "1"}
+    assert [one.params for one in api.asked] == [{"_limit": "1"}, updates]
 
 
 @pytest.mark.parametrize(("status", "closed"), [(403, True), (400, False)])
@@ -247,11 +267,35 @@ def test_the_log_is_read_down_to_the_bound_and_no_further() -> None:
     assert updates == [None, "ev1"]
 
 
+def test_a_page_whose_newest_event_is_at_the_bound_is_not_the_last() -> None:
+    # Given a page with an event five minutes before the watermark, and one with an older event
+    at_bound = Answer([event("ev1", date_updated=text(minutes=-5))], at(), body={}, following="x")
+    below = Answer([event("ev2", date_updated=text(minutes=-6))], at(), body={}, following="y")
+    api = ScriptedApi(at_bound, below, Answer([], at(), body={}))
+    log(api).changes_since(state())
+    assert [one.page for one in api.asked][:3] == [None, "x", None]
+
+
 def test_a_log_that_repeats_its_pages_is_an_error() -> None:
     api = ScriptedApi(Answer([event()], at(minutes=2), body={}, following="more"))
     with pytest.raises(Untrustworthy, match="do not end"):
         log(api).changes_since(state())
     assert len(api.asked) == 4
+
+
+def test_a_log_that_repeats_two_pages_in_turn_has_no_end() -> None:
+    two = [Answer([event(id)], at(minutes=2), body={}, following=id) for id in ("ev1", "ev2")]
+    api = ScriptedApi(*two * 10)
+    with pytest.raises(Untrustworthy, match="do not end"):
+        log(api).changes_since(state())
+    assert len(api.asked) == 5
+
+
+def test_a_log_of_empty_pages_has_no_end() -> None:
+    api = ScriptedApi(Answer([], at(minutes=2), body={}, following="more"))
+    with pytest.raises(Untrustworthy, match="do not end"):
+        log(api).changes_since(state())
+    assert len(api.asked) == 3
 
 
 def test_a_refused_action_is_an_error() -> None:
@@ -278,6 +322,25 @@ def test_a_watermark_known_for_longer_than_the_look_back_is_settled() -> None:
     # And then the log is requested from that very time on
     since(api, {**state(), **found.state})
     assert api.asked[0].params["date_updated__gte"] == "2026-06-01T12:00:00+00:00"
+
+
+def test_a_watermark_that_moved_was_seen_at_the_last_answer() -> None:
+    # Given an event since the state, and a request for each action that takes a second
+    api = FakeClose()
+    api.insert(at())
+    found = since(api, state())
+    last = text(seconds=len(api.asked))
+    assert timestamps.iso(found.clock) == found.state["seen_at"] == found.state[CURSOR] == last
+
+
+def test_it_is_the_first_answer_that_has_to_be_later_than_the_look_back() -> None:
+    # Given a first answer exactly as long after the watermark was seen, and a second one later
+    api = FakeClose()
+    api.now = at(minutes=5, seconds=-1)
+    assert "settled" not in since(api, state(seen_at=text())).state
+    # And a first answer that is later
+    api.now = at(minutes=5)
+    assert since(api, state(seen_at=text())).state["settled"] is True
 
 
 # -- a log that does not go back far enough -------------------------------------------------------
@@ -314,6 +377,19 @@ def test_if_the_date_header_stands_still_the_stamps_of_events_show_the_reach_of_
         return
     with pytest.raises(ReadEverything, match="span more than Close's event log holds"):
         log(api).changes_since(before)
+
+
+@pytest.mark.parametrize("minutes", [0, -5, -24 * 60 - 10])
+def test_a_long_time_without_events_is_no_gap_if_the_new_ones_came_since_the_last_sync(
+    minutes: int,
+) -> None:
+    # Given a sync a day ago that knew of nothing later than sixty days ago, and an event since then
+    # (or ten minutes before, because clocks differ)
+    shown = event(date_updated=text(minutes=minutes))
+    api = ScriptedApi(Answer([shown], at(), body={}))
+    before = state(text(days=-1))
+    before["events"] = dict.fromkeys(ACTIONS, text(days=-60))
+    assert log(api).changes_since(before).newest == at(minutes=minutes)
 
 
 @pytest.mark.parametrize(

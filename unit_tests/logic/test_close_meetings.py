@@ -398,6 +398,22 @@ def test_rows_in_that_window_that_a_first_sync_emitted_are_not_emitted_again() -
     assert {row["id"] for row in synced(strategy(api), state).rows} == {"m2", "m5"}
 
 
+def test_a_changed_meeting_in_that_window_is_emitted_once() -> None:
+    # Given a meeting that an event names, and that the window shows too
+    api = FakeClose()
+    api.insert(at())
+    state = synced_at_noon(api)
+    api.edit("m1")
+    assert [row["id"] for row in synced(strategy(api), state).rows] == ["m1"]
+
+
+def test_deletions_are_not_asked_for_as_long_as_there_is_no_state() -> None:
+    api = FakeClose()
+    api.insert(at(days=-400))
+    synced(strategy(api))
+    assert [one.params for one in api.asked if one.endpoint == "log"] == [{"_limit": "1"}]
+
+
 def test_without_the_log_a_wider_window_is_read_again() -> None:
     # Given a log that the key may not read
     api = FakeClose()

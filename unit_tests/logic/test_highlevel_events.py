@@ -17,7 +17,7 @@ from source_meetings.providers.highlevel import windows as windows_module
 from source_meetings.providers.highlevel.appointments import AppointmentsStrategy, Listed
 from source_meetings.providers.highlevel.events import EventsStrategy, Stretch
 from source_meetings.providers.highlevel.windows import DAY
-from source_meetings.sync.reading import State, UnusableState
+from source_meetings.sync.reading import ReadEverything, State, UnusableState
 from source_meetings.timestamps import millis
 from unit_tests.logic.fakes import FakeHighLevel, Table, at, config_of_highlevel, synced, text
 
@@ -215,6 +215,40 @@ def test_stretches_with_events_between_them_are_not_joined() -> None:
     assert reading.pending(slices) == left
 
 
+def test_a_batch_of_one_stretch_is_not_joined_with_the_next_stretch() -> None:
+    # Given a stretch of three batches, and another one
+    api = FakeHighLevel()
+    for number in range(9):
+        api.insert("one", at(minutes=number))
+    state = synced(strategy(AppointmentsStrategy, api)).state
+    minute = [str(millis(at(minutes=number))) for number in range(9)]
+    left = [
+        {"calendarId": "one", "startTime": minute[0], "endTime": minute[5]},
+        {"calendarId": "one", "startTime": minute[7], "endTime": minute[8]},
+    ]
+    with patch.object(appointments_module, "_IDS_PER_SLICE", 2):
+        reading = strategy(AppointmentsStrategy, api).resume(state, left)
+        first, second, third, last = reading.slices()
+    # When the last batch of the first one was read, then there is a gap before the second one
+    assert reading.pending([first, second, last]) == [{**left[0], "endTime": minute[3]}, left[1]]
+    assert reading.pending([second, last]) == [second.values, left[1]]
+    assert reading.pending([third, last]) == [third.values, left[1]]
+
+
+def test_appointments_that_are_gone_are_counted_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Given three events, none of which is found by its id
+    api = FakeHighLevel()
+    for number in range(3):
+        api.insert("one", at(minutes=number))
+    api.before(3, api.events.clear)
+    with caplog.at_level("INFO", logger="airbyte.source_meetings"):
+        assert synced(strategy(AppointmentsStrategy, api)).rows == []
+    counts = [one.args[1] for one in caplog.records if isinstance(one.args, tuple)]
+    assert counts[-3:] == [1, 2, 3]
+
+
 def test_events_that_are_listed_past_the_end_of_a_stretch_are_left_out() -> None:
     # Given an API that lists events past the end of the window
     api = FakeHighLevel()
@@ -225,7 +259,10 @@ def test_events_that_are_listed_past_the_end_of_a_stretch_are_left_out() -> None
     start = str(millis(at()))
     left = {"calendarId": "one", "startTime": start, "endTime": start}
     reading = strategy(AppointmentsStrategy, api).resume(state, [left])
+    api.forget()
     assert [list(slice.held.events) for slice in reading.slices()] == [["e1"]]
+    # And no more than that is asked for
+    assert api.windows() == [("one", int(start), int(start) + 1)]
 
 
 def test_an_event_without_a_start_comes_first_in_its_stretch() -> None:
@@ -319,3 +356,35 @@ def test_with_a_state_far_ahead_of_the_clock_everything_is_read_again() -> None:
     api.insert("one", at())
     state = {**synced(strategy(EventsStrategy, api)).state, CURSOR: "2027-01-01T00:00:00Z"}
     assert [row["id"] for row in synced(strategy(EventsStrategy, api), state).rows] == ["e1"]
+    with pytest.raises(ReadEverything, match="ahead of HighLevel's clock") as caught:
+        strategy(EventsStrategy, api).changes(state)
+    assert caught.value.from_start
+
+
+def test_a_state_belongs_to_the_calendars_that_were_chosen() -> None:
+    api = FakeHighLevel("one", "two")
+    api.insert("one", at())
+    state = synced(strategy(EventsStrategy, api, calendar_ids=["one"])).state
+    api.forget()
+    for chosen in ({}, {"calendar_ids": ["two"]}):
+        with pytest.raises(UnusableState):
+            strategy(EventsStrategy, api, **chosen).changes(state)
+    assert api.asked == []
+
+
+def test_calendars_that_were_small_are_read_with_one_request_each_from_then_on() -> None:
+    # Given two calendars, of which the first one has more events than the other
+    api = FakeHighLevel("one", "two")
+    for calendar in ("one", "two", "one"):
+        api.insert(calendar, at(days=-100))
+    state = synced(strategy(EventsStrategy, api)).state
+    assert state["rows_of_largest_calendar"] == 2
+    # When a later sync reads them
+    api.forget()
+    synced(strategy(EventsStrategy, api), state)
+    # Then each is one request
+    assert [calendar for calendar, _, _ in api.windows()] == ["one", "two"]
+    # And not if the state does not say that they are small
+    api.forget()
+    synced(strategy(EventsStrategy, api), {**state, "rows_of_largest_calendar": "few"})
+    assert len(api.windows()) > 2

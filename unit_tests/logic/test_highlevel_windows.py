@@ -81,6 +81,42 @@ def test_a_window_that_would_reach_back_before_highlevel_covers_all_the_rest() -
     ]
 
 
+@pytest.mark.parametrize(("days_later", "lists"), [(90, 1), (91, 2)])
+def test_the_rest_is_read_at_once_if_it_is_no_more_than_three_windows(
+    days_later: int, lists: int
+) -> None:
+    # Given windows of thirty days, that many days after hardly any events are earlier
+    api = FakeHighLevel()
+    before = timestamps.millis(timestamps.parse("2016-01-01"))
+    first, end = before - 400 * DAY, before + days_later * DAY
+    list(EventWindows(location(api), first, end, 0).read("one", first, end))
+    assert len(api.windows()) == lists
+
+
+@pytest.mark.parametrize(
+    ("listed", "chosen", "words"),
+    [
+        ((), None, "has no calendars"),
+        ((), ["two"], "lists no calendar two"),
+        (("one",), ["two"], "lists no calendar two"),
+        (("one",), ["one"], None),
+        (("one",), None, None),
+    ],
+)
+def test_calendars_that_are_missing_are_told_in_the_log(
+    listed: tuple[str, ...],
+    chosen: list[str] | None,
+    words: str | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    api = FakeHighLevel()
+    api.calendars = dict.fromkeys(listed, True)
+    location(api, calendar_ids=chosen).calendars()
+    said = [one.getMessage() for one in caplog.records]
+    assert len(said) == (1 if words else 0)
+    assert all(words in one for one in said if words)
+
+
 @pytest.mark.parametrize(("rows_before", "lists"), [(0, 1), (2000, 1), (2001, 2), (None, 2)])
 def test_a_calendar_that_was_small_in_the_last_sync_is_read_in_one_window(
     rows_before: int | None, lists: int
@@ -111,6 +147,24 @@ def test_a_few_close_events_do_not_make_the_next_window_narrow() -> None:
     assert days(api) == [(-30, 365), (-900, -30)]
 
 
+def test_twenty_events_say_how_dense_others_are() -> None:
+    # Given 20 events within a day
+    api = FakeHighLevel()
+    for number in range(20):
+        api.insert("one", at(hours=-24 / 19 * number))
+    list(windows(api).read("one", START, END))
+    # Then about thirty times as much time has 600
+    assert days(api)[1] == (pytest.approx(-60, abs=0.01), -30)
+
+
+def test_events_that_start_at_once_say_nothing_of_how_dense_others_are() -> None:
+    api = FakeHighLevel()
+    for _ in range(21):
+        api.insert("one", at())
+    list(windows(api).read("one", START, END))
+    assert days(api) == [(-30, 365), (-900, -30)]
+
+
 def test_no_window_is_shorter_than_a_day() -> None:
     # Given thousands of events within an hour
     api = FakeHighLevel()
@@ -118,6 +172,33 @@ def test_no_window_is_shorter_than_a_day() -> None:
         api.insert("one", at(seconds=-number))
     list(windows(api).read("one", START, END))
     assert days(api)[1] == (-31, -30)
+
+
+def test_the_largest_calendar_counts_the_rows_of_all_answers() -> None:
+    # Given an empty calendar, and 150 events in answers that are cut off at a hundred
+    api = FakeHighLevel()
+    found = windows(api)
+    list(found.read("one", START, END))
+    assert found.largest == 0
+    api.cap = 100
+    for number in range(150):
+        api.insert("one", at(minutes=number))
+    answers = list(found.read("one", START, END))
+    assert found.largest == sum(len(one.rows) for one in answers) > 150
+
+
+def test_an_answer_that_may_be_cut_off_is_cut_just_after_the_start_of_its_middle_event() -> None:
+    api = FakeHighLevel()
+    with patch.object(calendars_module, "_SUSPICIOUS", 4):
+        for hours in (1, 2, 3, 8):
+            api.insert("one", at(hours=hours))
+        list(location(api).all_events("one", NOW_MILLIS, END))
+    middle = timestamps.millis(at(hours=3)) + 1
+    assert api.windows() == [
+        ("one", NOW_MILLIS, END),
+        ("one", NOW_MILLIS, middle),
+        ("one", middle, END),
+    ]
 
 
 def test_the_size_of_the_largest_calendar_is_recorded() -> None:

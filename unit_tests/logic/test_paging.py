@@ -135,6 +135,74 @@ def test_a_smaller_number_of_pages_counts_even_if_the_total_stays_the_same() -> 
     assert walk.end is End.VANISHED
 
 
+def test_a_repeated_page_that_the_total_does_not_count_is_beyond_the_end() -> None:
+    # Given a server that repeats its last page, and says only then how many rows there are
+    walk = PageWalk(page_size=2)
+    for keys in ([1, 2], [3, 4]):
+        walk.take(page([{}, {}]), keys)
+    walk.take(page([{}, {}], total=4), [3, 4])
+    assert walk.end is End.LAST_PAGE
+    # And one that says that there are more
+    walk = PageWalk(page_size=2)
+    for keys in ([1, 2], [3, 4]):
+        walk.take(page([{}, {}]), keys)
+    walk.take(page([{}, {}], total=5), [3, 4])
+    assert walk.end is End.REPEATS
+
+
+def test_a_repeated_last_page_that_the_number_of_pages_counts_is_a_repeat() -> None:
+    # Given a server that says only on its last page, a repeated one, that it is the last one
+    walk = PageWalk(page_size=2)
+    walk.take(page([{}, {}]), [1, 2])
+    walk.take(page([{}, {}], pages=2), [1, 2])
+    assert walk.end is End.REPEATS
+    # And one that says that there is no such page
+    walk = PageWalk(page_size=2)
+    walk.take(page([{}, {}]), [1, 2])
+    walk.take(page([{}, {}], pages=1), [1, 2])
+    assert walk.end is End.LAST_PAGE
+
+
+def test_a_repeated_page_without_totals_is_beyond_the_end() -> None:
+    walk = PageWalk(page_size=2)
+    for _ in range(2):
+        walk.take(page([{}, {}]), [1, 2])
+    assert walk.end is End.LAST_PAGE
+
+
+def test_a_page_that_was_gone_back_to_and_has_only_other_rows_shows_that_too_many_vanished() -> (
+    None
+):
+    # Given a walk that went back to the second page, because the total fell
+    walk = PageWalk(page_size=2)
+    for keys, total in (([1, 2], 10), ([3, 4], 10), ([5, 6], 9)):
+        walk.take(page([{}, {}], total=total), keys)
+    assert (walk.number, walk.end) == (2, None)
+    # When it has none of the rows that were read, then rows may be missing anywhere
+    walk.take(page([{}, {}], total=9), [7, 8])
+    assert walk.end is End.VANISHED
+
+
+def test_the_smallest_number_of_pages_says_how_many_rows_there_were_at_least() -> None:
+    # Given a number of pages that grows and falls
+    walk = PageWalk(page_size=2)
+    for number, pages in enumerate((3, 5, 4)):
+        walk.take(page([{}, {}], pages=pages), [2 * number, 2 * number + 1])
+    assert (walk.least, walk.total) == (5, 7)
+
+
+def test_when_most_pages_are_not_full_their_number_says_nothing_of_the_rows() -> None:
+    assert lengths(PageWalk(page_size=2), 9, 1, 1, 1, 2).total is None
+    assert lengths(PageWalk(page_size=2), 9, 1, 1, 2, 2).total == 17
+
+
+def test_each_fall_of_the_total_is_counted() -> None:
+    export = Export(list(range(12)), 2, {3: [0], 5: [0]})
+    walk = PageWalk(page_size=2)
+    walked(walk, export, "rows")
+    assert walk.falls == 2
+
+
 @pytest.mark.parametrize("step", [1, 2, 10, 1000])
 def test_a_total_that_falls_with_every_answer_ends_the_walk_soon(step: int) -> None:
     # Given a server whose total falls although its rows stay
@@ -358,6 +426,35 @@ def test_a_list_that_keeps_changing_ends_with_an_error_that_says_what_to_do() ->
         "the rows of event 7 kept moving while they were read, 4 times in a row. Nothing was "
         "lost; run the sync again later."
     )
+
+
+def test_a_total_that_falls_with_every_answer_is_told_with_how_often_it_fell() -> None:
+    # Given rows that stay, while every answer counts one less
+    rows = List(20)
+    rows.counted = lambda total: 10**6 - len(rows.asked)
+    with pytest.raises(Untrustworthy) as raised:
+        rows.read()
+    # Then the walk goes back five times by a page, and no further
+    assert rows.asked == [1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2]
+    assert str(raised.value) == (
+        "the rows of event 7 kept moving while they were read, 7 times in a row. Nothing was "
+        "lost; run the sync again later."
+    )
+
+
+def test_one_row_whose_key_counts_as_zero_is_a_row() -> None:
+    # Given a total of two, and one row
+    answer = page([{"id": 0}], total=2)
+    pages = all_pages(
+        lambda number: answer if number == 1 else page([], total=2),
+        lambda row: int(row["id"]),
+        1,
+        provider="Acme",
+        rows_of="rows",
+        stream="meetings",
+    )
+    # Then the list is believed when it is the same twice
+    assert [len(one.rows) for one in pages] == [1, 0, 1, 0]
 
 
 def test_endless_pages_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -337,3 +337,47 @@ def test_unread_partitions_that_are_no_longer_configured_are_refused() -> None:
     with pytest.raises(UnusableState):
         of_events(api, "7").resume({"partitions": {}}, [{"partition": "8"}])
     assert api.asked == []
+
+
+# -- what is left of a first sync -----------------------------------------------------------------
+
+
+def test_all_partitions_or_some_of_them_may_be_left() -> None:
+    made = strategy(ScriptedApi(), event_ids=[1, 2], partitions=EVENTS)
+    state: State = {"changed": None, "partitions": {}}
+    for left in (["1"], ["2", "1"]):
+        reading = made.resume(state, [{"partition": one} for one in left])
+        saved = [one.values["partition"] for one in reading.slices() if one.saved]
+        assert (reading.resumable, saved) == (True, sorted(left))
+
+
+@pytest.mark.parametrize("left", [{"partition": "3"}, {}])
+def test_a_partition_that_is_not_configured_cannot_be_left(left: State) -> None:
+    made = strategy(ScriptedApi(), event_ids=[1, 2], partitions=EVENTS)
+    with pytest.raises(UnusableState):
+        made.resume({"changed": None, "partitions": {}}, [{"partition": "1"}, left])
+
+
+# -- requests -------------------------------------------------------------------------------------
+
+
+def test_a_message_says_whose_rows_are_counted_and_not_listed() -> None:
+    none = Answer([], LATER, total=3)
+    course = synced(strategy(ScriptedApi(none)))
+    assert str(course.error) == "Acme counts rows but lists none."
+    course = synced(strategy(ScriptedApi(none), event_ids=[7], partitions=EVENTS))
+    assert str(course.error) == "Acme counts rows of event 7 but lists none."
+
+
+def test_everything_is_asked_of_the_endpoint_that_the_manifest_names() -> None:
+    # Given an API that has no other endpoint
+    api = ScriptedApi(page(row("a")))
+    named: list[tuple[str, str]] = []
+    api.page_size = lambda endpoint: named.append(("size", endpoint)) or 2  # type: ignore[method-assign,func-returns-value]
+    api.pages_by_token = lambda endpoint: named.append(("token", endpoint)) is not None  # type: ignore[method-assign,func-returns-value]
+    synced(strategy(api, endpoint="notes", newest={"sort": "-changed"}))
+    assert named == [("token", "notes"), ("size", "notes")]
+    assert [(one.endpoint, one.params, one.page) for one in api.asked] == [
+        ("notes", {"sort": "-changed"}, None),
+        ("notes", {}, 1),
+    ]

@@ -177,6 +177,7 @@ class SalesloftModel(ListModel):
         self.put(key, {**new, "canceled_at": stamp} if kind == "cancel" else new, late)
 
     def answer(self, asked: Asked) -> Answer:
+        assert asked.endpoint == "meetings"
         params = asked.params
         rows = self.visible()
         wanted = params.get("show_deleted") or ("false" if self.hides_cancelled else None)
@@ -247,6 +248,7 @@ class RowsModel(ListModel):
         return moment > bound if self.excludes else moment >= bound
 
     def answer(self, asked: Asked) -> Answer:
+        assert asked.endpoint in ("list", "export")
         rows = [row for row in self.visible() if self.passes(asked, row)]
         if asked.params.get("sort") == "-updated_at":
             rows.sort(key=lambda row: (row["updated_at"], row["id"]), reverse=True)

@@ -289,8 +289,7 @@ def in_query(moment: datetime) -> str:
 
     Without an offset, a filter uses the time zone of ``x-tz-offset``: https://developer.close.com/
     """
-    text = moment.astimezone(timestamps.UTC).isoformat()
-    return text.rjust(len("2000-01-01T00:00:00+00:00"), "0")
+    return moment.astimezone(timestamps.UTC).isoformat()
 
 
 def moment_of(event: Row) -> datetime | None:

@@ -217,9 +217,8 @@ class ChangesReading(Reading):
                 break
 
     def _passes(self) -> list[str | None]:
-        if self._before.get("cancelled") == "apart":
-            return ["false", "true"]
-        return [None] if self._before.get("cancelled") == "listed" else [None, "true"]
+        """Return the values of ``show_deleted``: the second one is not needed if all are listed."""
+        return ["false" if self._before.get("cancelled") == "apart" else None, "true"]
 
     def _refuse_a_state_ahead_of(self, clock: datetime) -> None:
         if is_ahead(timestamps.parse(self._before[self._strategy.cursor_field]), clock):
