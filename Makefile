@@ -120,7 +120,7 @@ types: $(INSTALLED) ## Check types
 	@$(BIN)/mypy
 
 sandbox: $(INSTALLED) ## Serve the providers on loopback, with data and commands to try; PORT=8765
-	@$(BIN)/python -m sandbox --port $(PORT) --folder .sandbox
+	@$(BIN)/python -m sandbox --port $(PORT) --folder $(if $(filter 8765,$(PORT)),.sandbox,.sandbox-$(PORT))
 
 requests: $(INSTALLED) ## Count the requests that first and later syncs take
 	@$(BIN)/python -m benchmarks.requests
@@ -144,4 +144,4 @@ mutants: $(MUTANTS) ## Change the code in small ways and count which the tests f
 		$(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(PROCESSES),--processes $(PROCESSES))
 
 clean: ## Remove all that make has made
-	@rm -rf $(VENV) .venv-* .demo .sandbox mutants dbt/target dbt/logs build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-* .demo .sandbox .sandbox-* mutants dbt/target dbt/logs build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,7 +6,8 @@
 
 Without --connector it runs the `source-meetings` beside the interpreter, or the one on the PATH.
 Run it again to load what has changed since. Tables are merged on the streams' primary keys. The
-destination is a DuckDB file, but any of dlt's destinations works.
+destination is a DuckDB file, but any of dlt's destinations works. For a second account in the same
+file, choose another --dataset: dlt keeps a state for each.
 """
 
 from __future__ import annotations
@@ -127,6 +128,9 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--database", default="meetings_dlt.duckdb")
     parser.add_argument("--connector", type=Path, help="the source-meetings to run")
+    parser.add_argument(
+        "--dataset", default="meetings_raw", help="the schema of the tables; one for each account"
+    )
     parser.add_argument("--stream", action="append", help="only this one, and others so named")
     arguments = parser.parse_args()
     connector = executable(arguments.connector)
@@ -134,9 +138,9 @@ def main() -> None:
     # used once, so two processes must not share it.
     dlt.config["extract.next_item_mode"] = "fifo"
     pipeline = dlt.pipeline(
-        "meetings",
+        arguments.dataset,  # the name of the pipeline, which tells states apart
         destination=dlt.destinations.duckdb(arguments.database),
-        dataset_name="meetings_raw",  # not the name of the file, which DuckDB could not tell apart
+        dataset_name=arguments.dataset,  # not the file's name, which DuckDB could not tell apart
     )
     source = meetings(arguments.config, connector)
     print(pipeline.run(source.with_resources(*arguments.stream) if arguments.stream else source))

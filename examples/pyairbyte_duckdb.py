@@ -6,6 +6,7 @@
 
 Without --connector it runs the `source-meetings` beside the interpreter, or the one on the PATH.
 Run it again to read what has changed since: PyAirbyte keeps each stream's state in the file.
+For a second account in the same file, choose another --schema: the state is kept there as well.
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ class PointInTime(UserDefinedType[object]):
 types.CONVERSION_MAP["timestamp_with_timezone"] = PointInTime
 
 
-def read(config: Path, database: Path, connector: Path) -> int:
+def read(config: Path, database: Path, connector: Path, schema: str = "main") -> int:
     """Check the account, then read all its streams; returns how many records came.
 
     `config`: the connector's configuration, written back when OAuth tokens are renewed.
-    `database`: the DuckDB file, made if it is not there. `connector`: its executable.
+    `database`: the DuckDB file, made if it is not there. `connector`: its executable. `schema`: the
+    schema of the tables and of the state, which two accounts must not share.
     """
 
     def keep(renewed: dict[str, Any]) -> None:
@@ -66,7 +68,7 @@ def read(config: Path, database: Path, connector: Path) -> int:
     )
     source.check()
     source.select_all_streams()
-    cache = ab.DuckDBCache(db_path=database)
+    cache = ab.DuckDBCache(db_path=database, schema_name=schema)
     try:
         return source.read(cache=cache).processed_records
     finally:
@@ -97,8 +99,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("database", type=Path)
     parser.add_argument("--connector", type=Path, help="the source-meetings to run")
+    parser.add_argument("--schema", default="main", help="of the tables; one for each account")
     arguments = parser.parse_args(words)
-    count = read(arguments.config, arguments.database, executable(arguments.connector))
+    connector = executable(arguments.connector)
+    count = read(arguments.config, arguments.database, connector, arguments.schema)
     print(f"{count} records read into {arguments.database}")
 
 

@@ -186,6 +186,45 @@ def test_dlt_keeps_duckdb_equal_to_the_provider(provider, box, tmp_path):
         account.change_for_demo()
 
 
+@pytest.mark.usefixtures("clients")
+@pytest.mark.parametrize(
+    ("example", "option"), [("pyairbyte_duckdb.py", "--schema"), ("dlt_pipeline.py", "--dataset")]
+)
+def test_two_accounts_in_one_database_stay_apart(example, option, box, tmp_path):
+    # Given two accounts of a provider, read into the same database but another schema
+    stream = "expoplatform_meeting_participants"
+    database = tmp_path / "meetings.duckdb"
+    where = [database] if option == "--schema" else ["--database", database]
+    environment = {
+        **os.environ,
+        "AIRBYTE_PROJECT_DIR": str(tmp_path),
+        "AIRBYTE_LOGGING_ROOT": str(tmp_path / "logs"),
+        "DLT_DATA_DIR": str(tmp_path),
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+    }
+    with Sandbox(clock="2026-06-01T00:00:00Z") as second:
+        for schema, where_from in (("meetings_us", box), ("meetings_eu", second)):
+            account = ACCOUNTS["expoplatform"].sample(where_from)
+            meeting = account.side.insert(101, accounts=(7,), meeting_id=schema)
+            # When the example reads each of them
+            done = subprocess.run(
+                [
+                    *(CLIENTS, CHECKOUT / "examples" / example, config_file(account, tmp_path)),
+                    *(*where, option, schema, "--connector", CONNECTOR),
+                ],
+                capture_output=True,
+                text=True,
+                env=environment,
+                cwd=tmp_path,
+            )
+            assert done.returncode == 0, done.stderr[-4000:]
+            # Then its schema has all of its rows
+            query = f"SELECT meeting_id FROM {schema}.{stream}"
+            found = [meeting for (meeting,) in rows_of(database, query, tmp_path)]
+            assert len(found) == len(account.side.rows)
+            assert meeting in found
+
+
 def load_with_dlt(config: Path, database: Path, folder: Path, only: list[str]) -> None:
     example = CHECKOUT / "examples" / "dlt_pipeline.py"
     done = subprocess.run(
@@ -202,6 +241,11 @@ def dlt_rows(database: Path, stream: str, folder: Path) -> list[dict[str, Any]]:
     """Return the id, title and start of the rows that dlt loaded."""
     start, deleted = ("starts_at", "is_deleted") if "close" in stream else ("start_time", "NULL")
     query = f"SELECT id, title, {start}, {deleted} FROM meetings_raw.{stream}"
+    names = ("id", "title", "start", "is_deleted")
+    return [dict(zip(names, row)) for row in rows_of(database, query, folder)]
+
+
+def rows_of(database: Path, query: str, folder: Path) -> list[list[Any]]:
     code = """if True:
         import duckdb, json, sys
         connection = duckdb.connect(sys.argv[1])
@@ -211,8 +255,8 @@ def dlt_rows(database: Path, stream: str, folder: Path) -> list[dict[str, Any]]:
         [CLIENTS, "-c", code, database, query], capture_output=True, text=True, cwd=folder
     )
     assert done.returncode == 0, done.stderr
-    names = ("id", "title", "start", "is_deleted")
-    return [dict(zip(names, row)) for row in json.loads(done.stdout)]
+    found: list[list[Any]] = json.loads(done.stdout)
+    return found
 
 
 def test_the_cdks_own_reader_continues_from_the_state_of_the_first_read(account):
