@@ -7,6 +7,7 @@ would read something other than what was requested.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,10 +77,12 @@ _STATE = {
 _FORMS = {
     "configuration": 'A configuration is an object: {"provider": {"name": …}}.',
     "catalog": 'A configured catalog wraps each stream that discover prints: {"streams": '
-    '[{"stream": {"name": …}, "sync_mode": "incremental", "destination_sync_mode": '
+    '[{"stream": {…}, "sync_mode": "incremental", "destination_sync_mode": '
     '"append_dedup"}]}. Samples are in integration_tests/<provider>/configured_catalog.json.',
     "state": "A state is a list of STATE messages; write [] for a first sync.",
 }
+
+_CATALOG_LINE = re.compile(r'^\{"type": ?"CATALOG"', re.MULTILINE)
 
 
 def read_config(path: str) -> Mapping[str, Any]:
@@ -94,7 +97,7 @@ def read_catalog(path: str) -> ConfiguredAirbyteCatalog:
     """Return the configured catalog in a file."""
     catalog = _read(path, "catalog")
     if _is_discovered(catalog):
-        raise _malformed(path, "catalog", "is a discovered catalog, not a configured one")
+        raise _discovered(path)
     check(f"Catalog {path}", catalog, _CATALOG)
     names = Counter(configured["stream"]["name"] for configured in catalog["streams"])
     twice = [name for name, times in names.items() if times > 1]
@@ -150,6 +153,8 @@ def _read(path: str, what: str) -> Any:
     except UnicodeDecodeError as error:
         raise _malformed(path, what, "is not encoded in UTF-8") from error
     except json.JSONDecodeError as error:
+        if what == "catalog" and _CATALOG_LINE.search(text):  # with log lines
+            raise _discovered(path) from error
         place = f"line {error.lineno}, column {error.colno}"
         raise _malformed(path, what, f"is not valid JSON ({place}: {error.msg})") from error
     except (ValueError, RecursionError) as error:  # too many digits, or nested too deeply
@@ -159,6 +164,10 @@ def _read(path: str, what: str) -> Any:
 
 def _malformed(path: str, what: str, words: str) -> Exception:
     return config_error(f"The {what} {path} {words}. {_FORMS[what]}")
+
+
+def _discovered(path: str) -> Exception:
+    return _malformed(path, "catalog", "is a discovered catalog, not a configured one")
 
 
 def _load(load: Callable[[Any], Any], value: Any, path: str, what: str) -> Any:

@@ -60,7 +60,7 @@ def read_file(box: Sandbox, path: Path, what: str) -> Output:
 
 FORMS = {
     "config": 'A configuration is an object: {"provider": {"name": …}}.',
-    "catalog": '{"streams": [{"stream": {"name": …}, "sync_mode": "incremental", '
+    "catalog": '{"streams": [{"stream": {…}, "sync_mode": "incremental", '
     '"destination_sync_mode": "append_dedup"}]}',
     "state": "A state is a list of STATE messages; write [] for a first sync.",
 }
@@ -284,18 +284,21 @@ def test_for_a_catalog_that_the_protocol_does_not_know_the_error_names_the_file(
     assert message == f"The catalog {path} does not have the form of the Airbyte protocol."
 
 
-@pytest.mark.parametrize("form", ["message", "catalog", "first stream"])
+@pytest.mark.parametrize("form", ["output", "message", "catalog", "first stream"])
 def test_for_a_discovered_catalog_the_error_says_how_to_make_a_configured_one(box, tmp_path, form):
-    # Given the output of discover, or the catalog in it, or a list of some of its streams
+    # Given the output of discover, its last message, the catalog in that, or a list of some streams
     (message,) = run_command(["discover", "--config", write_json(config(box))]).of("CATALOG")
+    log = {"type": "LOG", "log": {"level": "INFO", "message": "…"}}
     catalog = message["catalog"]
-    content = {
+    content: Any = {
+        "output": message,
         "message": message,
         "catalog": catalog,
         "first stream": {"streams": [{"name": catalog["streams"][0]["name"]}]},
     }[form]
     path = tmp_path / "catalog.json"
-    path.write_text(json.dumps(content))
+    text = json.dumps(content)
+    path.write_text(f"{json.dumps(log)}\n{text}\n" if form == "output" else text)
     # When read gets it as its catalog
     message = refusal(read_file(box, path, "catalog"))
     # Then the message says what the file is and what is needed instead
