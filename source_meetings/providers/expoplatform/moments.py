@@ -22,9 +22,7 @@ _MILLISECONDS_FROM = 1e11  # in seconds that is the year 5138
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _FURTHEST_ZONE = timedelta(hours=14)
 _TWO = [f"{number:02}" for number in range(60)]
-# The participants of a meeting share its times, and a row is read twice: as a record, and for its
-# stamps. So as many are kept as several workers have rows on their current pages.
-_MOST_KEPT = 16_384
+_MOST_KEPT = 4096  # the participants of a meeting share its times
 
 
 class Moment(NamedTuple):
