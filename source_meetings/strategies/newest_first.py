@@ -170,21 +170,24 @@ class NewestFirst:
         rows at the top are counted, which includes edited rows. Rows that were created after the
         last page was read explain nothing.
         """
-        read, page, needed = self._read, 1, self._read.repeats
+        read, page, grown = self._read, 1, 0
         new: set[Any] = set()
-        if read.inserted >= needed:
+        late: set[Any] = set()
+        if read.inserted >= read.repeats:
             return True
-        while len(new) < needed:
+        while True:
             answer = self._ask(page)
             if page == 1 and answer.total is not None and self._total is not None:
-                needed += max(0, answer.total - self._total)
+                grown = max(0, answer.total - self._total)
             changed = read.changed_since(answer.rows)
-            in_time = [row for row in changed if self._was_in_time(row)]
-            new |= {row.get(self._key) for row in in_time} - read.keys
-            if len(changed) < len(answer.rows) or not self._has_more(answer):
-                break
+            for row in changed:
+                (new if self._was_in_time(row) else late).add(row.get(self._key))
+            # The total grew by late rows, too. Those that do not show it by their time are in new.
+            needed = read.repeats + max(0, grown - len(late - read.keys))
+            explained = len(new - read.keys) >= needed
+            if explained or len(changed) < len(answer.rows) or not self._has_more(answer):
+                return explained
             page += 1
-        return len(new) >= needed
 
     def _was_in_time(self, row: Row) -> bool:
         """Return whether a row may have changed before the last page was read."""

@@ -346,6 +346,17 @@ def test_a_row_that_comes_after_the_last_page_does_not_explain_a_repeated_one() 
     assert changes.asked == [1, 2, 3, 4, 1, 2]
 
 
+def test_a_row_that_comes_after_the_last_page_does_not_cast_doubt_on_an_explanation() -> None:
+    # Given an unread row that is edited, so r1 comes again
+    changes = Changes(1, 2, 3, 4, 5, 9)
+    changes.before[2] = changes.edit("r5")
+    # When another row is created after the last page was read
+    changes.before[4] = changes.insert("new")
+    # Then the edit still explains why r1 came again
+    assert "r4" in changes.walk(LONG_AGO)
+    assert changes.asked == [1, 2, 3, 1]
+
+
 def test_a_step_back_does_not_hide_that_rows_changed_places() -> None:
     # Given rows with the same time that change places after the third page was read, so r2 will
     # come again on page 5, and r8 was missed
