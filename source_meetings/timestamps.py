@@ -70,6 +70,15 @@ def parse_or_none(value: Any) -> datetime | None:
         return None
 
 
+def since_1970(value: Any) -> datetime | None:
+    """Return the point in time, or None if it is not one, or before 1970.
+
+    Some programs write ``0001-01-01`` for "none".
+    """
+    moment = parse_or_none(value)
+    return None if moment is None or moment < EPOCH else moment
+
+
 def is_before(value: Any, bound: datetime | None) -> bool:
     """Return whether a text names a point in time before a bound.
 

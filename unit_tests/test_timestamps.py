@@ -73,6 +73,12 @@ def test_only_a_valid_time_can_be_before_a_bound(text, is_before):
     assert timestamps.is_before(text, None) is False
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "soon", None])
+def test_a_time_before_1970_means_that_there_is_none(text):
+    assert timestamps.since_1970(text) is None
+    assert timestamps.since_1970("1970-01-01T00:00:00Z") == timestamps.EPOCH
+
+
 @given(MOMENTS, st.integers(-14, 14))
 def test_a_time_is_written_in_utc_with_microseconds_and_read_back_unchanged(moment, hours):
     # Given a time in any zone

@@ -130,9 +130,8 @@ class ChangedRows:
         return stamp is None or stamp >= before.bound
 
     def _stamp(self, row: Row) -> datetime | None:
-        """Return a row's time of change; None also if it is before 1970, which means none."""
-        moment = timestamps.parse_or_none(row.get(self._fields.changed))
-        return None if moment is None or moment < timestamps.EPOCH else moment
+        """Return a row's time of change, if it has one."""
+        return timestamps.since_1970(row.get(self._fields.changed))
 
     def state(
         self, cursor_field: str, read_from: int, read_to: int, partitions: Collection[str]

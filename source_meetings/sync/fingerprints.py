@@ -34,7 +34,7 @@ def digest(value: Any) -> bytes:
 def version(value: Any) -> int:
     """Return a number that differs for two versions of a row, within this process.
 
-    It costs a fifth of a digest. If only the order of keys changes, the number may differ too.
+    It costs a third of a digest. If only the order of keys changes, the number may differ too.
     """
     return hash(_text_of(value, sort_keys=False))
 

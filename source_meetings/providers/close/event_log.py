@@ -293,9 +293,8 @@ def in_query(moment: datetime) -> str:
 
 
 def moment_of(event: Row) -> datetime | None:
-    """Return when an event was last changed; None also if it is before 1970, which means none."""
-    moment = timestamps.parse_or_none(event.get("date_updated"))
-    return None if moment is None or moment < timestamps.EPOCH else moment
+    """Return when an event was last changed, if it says so."""
+    return timestamps.since_1970(event.get("date_updated"))
 
 
 def _version(event: Row) -> bytes:

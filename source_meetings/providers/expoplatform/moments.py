@@ -19,7 +19,6 @@ _WITH_ZONE = re.compile(r":\d{2}(\.\d+)?\s?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$", re
 _TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?")
 _DATE = re.compile(r"(\d{4}-\d{2}-\d{2})([T ]00:00(:00)?)?")
 _MILLISECONDS_FROM = 1e11  # in seconds that is the year 5138
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _FURTHEST_ZONE = timedelta(hours=14)
 _TWO = [f"{number:02}" for number in range(60)]
 _MOST_KEPT = 4096  # the participants of a meeting share its times
@@ -38,7 +37,8 @@ class Moment(NamedTuple):
     @property
     def at_the_earliest(self) -> datetime:
         """The earliest point in time that it can mean, whatever the zone. For watermarks."""
-        ancient = self.at < _EPOCH  # not a watermark, and maybe the first day of the calendar
+        # Not a watermark, and maybe the first day of the calendar
+        ancient = self.at < timestamps.EPOCH
         return self.at if self.zoned or ancient else self.at - _FURTHEST_ZONE
 
 
