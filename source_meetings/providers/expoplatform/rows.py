@@ -243,22 +243,24 @@ def normalise(raw: Mapping[str, Any], event_id: int) -> Record:
         raise UnknownShape(
             f"a row has neither an account id nor an e-mail address; it has {keys_of(raw)}"
         )
-    made, changed = _moment(row, columns.created), _moment(row, columns.modified)
-    latest = changed if made is None or (changed and changed.at > made.at) else made
     record = Record(event_id=event_id, meeting_id=meeting, account_id=account)
-    record.created, record.modified = made, changed
     status = _text(row, columns.status)
     if status is not None:
         record["status"] = status
-    for name, found in (
-        ("created_at", made),
-        ("last_modified_at", changed),
-        ("modified_at", latest),
-        ("starts_at", _moment(row, columns.starts)),
-        ("ends_at", _moment(row, columns.ends)),
-    ):
-        if found is not None:
-            record[name] = found.text
+    record.created = made = _moment(row, columns.created)
+    if made is not None:
+        record["created_at"] = made.text
+    record.modified = changed = _moment(row, columns.modified)
+    if changed is not None:
+        record["last_modified_at"] = changed.text
+    latest = changed if made is None or (changed and changed.at > made.at) else made
+    if latest is not None:
+        record["modified_at"] = latest.text
+    starts, ends = _moment(row, columns.starts), _moment(row, columns.ends)
+    if starts is not None:
+        record["starts_at"] = starts.text
+    if ends is not None:
+        record["ends_at"] = ends.text
     record["raw"] = raw
     return record
 
@@ -323,6 +325,8 @@ def _columns_of(keys: tuple[str, ...]) -> _Columns | None:
 def _identifier(row: Mapping[str, Any], keys: Iterable[str]) -> str | None:
     for key in keys:
         value = row[key]
+        if type(value) is int:
+            return str(value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, (int, str)) and not isinstance(value, bool):
@@ -351,10 +355,10 @@ def _text(row: Mapping[str, Any], keys: list[str]) -> str | None:
 
 def _moment(row: Mapping[str, Any], columns: list[_Time]) -> Moment | None:
     """Return the first of the columns that is a point in time, or a separate date and time."""
-    for column in columns:
-        value = row[column.key]
-        if isinstance(value, str) and (column.dates or column.times):
-            value = joined(value, _texts(row, column.dates), _texts(row, column.times))
+    for key, dates, times in columns:
+        value = row[key]
+        if (dates or times) and isinstance(value, str):
+            value = joined(value, _texts(row, dates), _texts(row, times))
         found = moment(value)
         if found is not None:
             return found
