@@ -113,6 +113,16 @@ def server_time(headers: Mapping[str, str]) -> datetime:
     )
 
 
+def micros(moment: datetime) -> int:
+    """Return the moment in epoch microseconds."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def from_micros(micros: int) -> datetime:
+    """Return the point in time that is so many microseconds after the epoch, UTC."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
 def millis(moment: datetime) -> int:
     """Return the moment in epoch milliseconds."""
     return (moment - EPOCH) // timedelta(milliseconds=1)

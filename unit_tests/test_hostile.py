@@ -335,7 +335,7 @@ def test_any_row_either_has_a_key_and_times_in_utc_or_is_refused(raw):
         assert name not in record or timestamps.parse(record[name])
     # And the possible range of a stamp contains the stamp
     for moment in (record.created, record.modified):
-        assert moment is None or moment.at_the_earliest <= moment.at
+        assert moment is None or moment.earliest <= moment.micros
 
 
 @given(

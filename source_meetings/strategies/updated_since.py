@@ -22,7 +22,6 @@ import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -138,9 +137,14 @@ class UpdatedSince(Strategy):
 
     # -- rows -------------------------------------------------------------------------------------
 
-    def stamp(self, row: Row, field: str) -> datetime | None:
-        """Return a row's time of change, the earliest it can be, or None."""
-        return timestamps.parse_or_none(row.get(field))
+    def newest_of(self, rows: list[Row], field: str, clock: datetime) -> datetime | None:
+        """Return the newest time in a field of the rows, or None if no row has one.
+
+        Times that ``clock.reached`` leaves out do not count. If a row's time is not exact, the
+        earliest that it can be counts.
+        """
+        times = (timestamps.parse_or_none(row.get(field)) for row in rows)
+        return max(reached(times, clock), default=None)
 
     def key_of(self, row: Row) -> Hashable:
         try:
@@ -325,12 +329,14 @@ class PartitionsReading(Reading):
         known: State,
     ) -> None:
         marks.clocks = [*marks.clocks[:1], answer.clock]  # the first and the last one
-        stamp, filters = self._strategy.stamp, self._strategy.filters
+        filters = self._strategy.filters
         fields = {name for one in filters for name in one.fields}
-        stamps = {name: [stamp(row, name) for row in answer.rows] for name in fields}
+        newest_in = {
+            name: self._strategy.newest_of(answer.rows, name, answer.clock) for name in fields
+        }
         for one in filters:
-            of_filter = chain.from_iterable(stamps[name] for name in one.fields)
-            newest = max(reached(of_filter, answer.clock), default=None)
+            stamps = [stamp for name in one.fields if (stamp := newest_in[name]) is not None]
+            newest = max(stamps, default=None)
             if newest is not None:
                 marks.newest[one] = max(newest, marks.newest.get(one, newest))
             if one not in marks.safe and filter in (None, one):

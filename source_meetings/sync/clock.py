@@ -22,13 +22,18 @@ def reached(moments: Iterable[datetime | None], clock: datetime) -> list[datetim
     connector would then miss every change until that time. One before 1970 (``0001-01-01`` is what
     some programs write for none) has no look-back before it.
     """
-    end = clock + _FRACTION
+    end = end_of(clock)
     return [one for one in moments if one is not None and timestamps.EPOCH <= one < end]
+
+
+def end_of(clock: datetime) -> datetime:
+    """Return where the provider's future begins, at the latest."""
+    return clock + _FRACTION
 
 
 def clamped(moment: datetime, clock: datetime) -> datetime:
     """Return the moment, or the latest moment that is not in the provider's future."""
-    return min(moment, clock + _FRACTION)
+    return min(moment, end_of(clock))
 
 
 def is_ahead(moment: datetime, clock: datetime) -> bool:

@@ -244,8 +244,10 @@ def test_a_stamp_without_a_zone_is_the_earliest_time_that_it_can_mean() -> None:
         filters=({"parameter": "from", "fields": ["created_at"]},),
     )
     # Then
-    assert strategy.stamp(row, "created_at") == at(days=-31, hours=-14)
-    assert strategy.stamp(row, "last_modified_at") == at(days=-30)
-    assert strategy.stamp(normalise(ids, 1), "created_at") is None
+    assert strategy.newest_of([row], "created_at", at()) == at(days=-31, hours=-14)
+    assert strategy.newest_of([row], "last_modified_at", at()) == at(days=-30)
+    assert strategy.newest_of([normalise(ids, 1)], "created_at", at()) is None
+    # And a time that the provider's clock has not reached does not count
+    assert strategy.newest_of([row], "last_modified_at", at(days=-31)) is None
     # And only what was received tells two versions apart
     assert strategy.version(row) == version({**ids, **raw})

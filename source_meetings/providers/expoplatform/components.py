@@ -16,8 +16,10 @@ from typing import Any
 from airbyte_cdk.models import FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from source_meetings import timestamps
 from source_meetings.providers.expoplatform import rows
 from source_meetings.strategies.updated_since import UpdatedSince
+from source_meetings.sync.clock import end_of
 from source_meetings.sync.fingerprints import version
 from source_meetings.sync.reading import Row
 from source_meetings.transport.answer import AnswerShape, Content
@@ -56,12 +58,17 @@ class ExportAnswer(AnswerShape):
 
 @dataclass
 class ParticipantsStrategy(UpdatedSince):
-    """Reads a row's stamps as the earliest time they can mean: some have no time zone."""
+    """Reads a row's stamps as the earliest time they can mean: some have no time zone.
 
-    def stamp(self, row: Row, field: str) -> datetime | None:
-        assert isinstance(row, rows.Record)
-        moment = row.created if field == "created_at" else row.modified
-        return moment.at_the_earliest if moment else None
+    It reads them from ``rows.Record``, where they have been parsed.
+    """
+
+    def newest_of(self, rows: list[Row], field: str, clock: datetime) -> datetime | None:
+        name = "created" if field == "created_at" else "modified"
+        moments = [getattr(row, name) for row in rows]
+        end = timestamps.micros(end_of(clock))
+        times = [one.earliest for one in moments if one is not None and 0 <= one.earliest < end]
+        return timestamps.from_micros(max(times)) if times else None
 
     def version(self, row: Row) -> Hashable:
         return version(row["raw"])

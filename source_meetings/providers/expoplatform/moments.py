@@ -20,7 +20,7 @@ _WITH_ZONE = re.compile(r":\d{2}(\.\d+)?\s?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$", re
 _TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?")
 _DATE = re.compile(r"(\d{4}-\d{2}-\d{2})([T ]00:00(:00)?)?")
 _MILLISECONDS_FROM = 1e11  # in seconds that is the year 5138
-_FURTHEST_ZONE = timedelta(hours=14)
+_FURTHEST_ZONE = 14 * 3_600_000_000  # in microseconds
 _USUAL = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(Z|\+00:00)?", re.ASCII)
 _SECONDS_OF_DAY = 86_400
 _MINUTES = [f"T{hour:02}:{minute:02}:" for hour in range(24) for minute in range(60)]
@@ -30,21 +30,15 @@ _new_tuple = tuple.__new__  # what a NamedTuple's own constructor calls, in twic
 
 
 class Moment(NamedTuple):
-    """A point in time, UTC, and its ``text`` in a record: ISO 8601.
+    """A point in time in epoch microseconds, UTC, and its ``text`` in a record: ISO 8601.
 
-    Without ``zoned``, it was written without a zone and assumed UTC.
+    A time that was written without a zone is assumed UTC. ``earliest`` is the earliest time that it
+    can mean, whatever the zone. For watermarks.
     """
 
-    at: datetime
+    micros: int
     text: str
-    zoned: bool
-
-    @property
-    def at_the_earliest(self) -> datetime:
-        """The earliest point in time that it can mean, whatever the zone. For watermarks."""
-        # Not a watermark, and maybe the first day of the calendar
-        ancient = self.at < timestamps.EPOCH
-        return self.at if self.zoned or ancient else self.at - _FURTHEST_ZONE
+    earliest: int
 
 
 def moment(value: Any) -> Moment | None:
@@ -56,8 +50,8 @@ def moment(value: Any) -> Moment | None:
     if kind is str:
         return _from_text(value)
     if kind is int and 0 < value <= _MILLISECONDS_FROM:  # most rows have several
-        at = datetime.fromtimestamp(value, timezone.utc)
-        return _new_tuple(Moment, (at, _text_of(value), True))
+        micros = value * 1_000_000
+        return _new_tuple(Moment, (micros, _text_of(value), micros))
     return _from_number(value) if kind is int or kind is float else None
 
 
@@ -128,4 +122,6 @@ def _from_text(text: str) -> Moment | None:
 
 def _utc(at: datetime, zoned: bool = True) -> Moment:
     whole = f"{at.isoformat()[:19]}.000000Z"  # like ``timestamps.iso``, in half the time
-    return Moment(at, timestamps.iso(at) if at.microsecond else whole, zoned)
+    text = timestamps.iso(at) if at.microsecond else whole
+    micros = timestamps.micros(at)
+    return Moment(micros, text, micros if zoned else micros - _FURTHEST_ZONE)

@@ -185,7 +185,7 @@ def _count(places: list[Json], names: tuple[str, ...]) -> int | None:
 class Record(dict[str, Any]):
     """The record of a row, and when the row was ``created`` and ``modified``, if it says so.
 
-    The record has these times too, but only as text, and without whether they had a zone.
+    The record has these times too, but only as text.
     """
 
     __slots__ = ("created", "modified")
@@ -253,7 +253,7 @@ def normalise(raw: Mapping[str, Any], event_id: int) -> Record:
     record.modified = changed = _moment(row, columns.modified)
     if changed is not None:
         record["last_modified_at"] = changed.text
-    latest = changed if made is None or (changed and changed.at > made.at) else made
+    latest = changed if made is None or (changed and changed.micros > made.micros) else made
     if latest is not None:
         record["modified_at"] = latest.text
     starts, ends = _moment(row, columns.starts), _moment(row, columns.ends)
