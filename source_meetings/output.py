@@ -62,8 +62,8 @@ def write_lines(lines: bytes) -> None:
 
 def with_escaped_line_ends(lines: bytes) -> bytes:
     """Return JSON in UTF-8 with U+0085, U+2028 and U+2029 escaped."""
-    if not lines.isascii():
-        for end, escaped in _LINE_ENDS:
+    for end, escaped in _LINE_ENDS:
+        if end[0] in lines:  # looking for one byte takes a tenth of the time
             lines = lines.replace(end, escaped)
     return lines
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 import pendulum
@@ -29,6 +30,11 @@ def parse(value: Any) -> datetime:
     """
     if not isinstance(value, str) or not value[:1].isdigit():  # pendulum accepts "now"
         raise ValueError(f"not a date-time: {type(value).__name__}")
+    return _parsed(value)
+
+
+@lru_cache(4096)  # a sync asks for the same time of a row two or three times
+def _parsed(value: str) -> datetime:
     if found := _USUAL.fullmatch(value):
         # The standard library parses it ten times as fast.
         with suppress(ValueError, OverflowError):

@@ -245,9 +245,16 @@ class MeetingsOutput:
 
         ``overlaps``: the reading may see the same version of a row elsewhere.
         """
+        if changed is None and not overlaps:
+            # Most rows of a first sync. A version costs as much as everything else does.
+            for recent in answer.rows:
+                if self.is_recent(created(recent)):
+                    self.seen.add(seen_row(recent))
+            yield [row for row in answer.rows if not self.is_too_old(row)]
+            return
         rows = [seen_row(row) for row in answer.rows]
         for row in rows:
-            if changed is not None or self.is_recent(row):
+            if changed is not None or self.is_recent(row.at):
                 self.seen.add(row)
         picked = rows if changed is None else changed.pick(rows)
         yield from self.rows(picked, again=changed is not None, overlaps=overlaps)
@@ -275,9 +282,9 @@ class MeetingsOutput:
         self._emitted.add(row.version)
         return True
 
-    def is_recent(self, row: SeenRow) -> bool:
-        """Return whether the next sync reads a row again."""
-        return self.recent is not None and row.at is not None and row.at >= self.recent
+    def is_recent(self, created: datetime | None) -> bool:
+        """Return whether the next sync reads a row that was created then again."""
+        return self.recent is not None and created is not None and created >= self.recent
 
     def is_too_old(self, row: Row) -> bool:
         """Return whether a row was last changed before the configured start date."""

@@ -73,7 +73,7 @@ class TranscriptsOutput(MeetingsOutput):
         again = changed is not None
         picked = others if changed is None else changed.pick(others)
         for row in others:
-            if again or self.is_recent(row):
+            if again or self.is_recent(row.at):
                 self.seen.add(row)
         yield from self._asked(waiting, again, unchanged=again)
         yield from self._asked(picked, again)
@@ -92,7 +92,7 @@ class TranscriptsOutput(MeetingsOutput):
             if meeting is None:
                 continue
             is_transcribed = _is_transcribed(meeting)
-            if again or self.is_recent(row):
+            if again or self.is_recent(row.at):
                 self._note(row, is_transcribed)
             if is_transcribed or not unchanged:
                 yield [meeting]
