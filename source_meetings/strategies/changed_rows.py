@@ -23,7 +23,7 @@ from typing import Any
 
 from source_meetings import timestamps
 from source_meetings.sync.clock import reached
-from source_meetings.sync.fingerprints import Emitted, digest, pack, unpack
+from source_meetings.sync.fingerprints import Emitted, digest, pack, unpack, version
 from source_meetings.sync.reading import Answer, Row, State
 
 _MOST_DIGESTS = 1000
@@ -105,29 +105,34 @@ class ChangedRows:
         new: list[Row] = []
         recent: list[tuple[Any, bytes, datetime | None]] = []
         for row, stamp in zip(answer.rows, stamps):
-            version = digest(row)
+            key = row[self._fields.key]
             if stamp is None or stamp >= self._bound:
-                recent.append((row[self._fields.key], version, stamp))
-            is_new = is_new_partition or self._is_new(row, stamp, version)
-            if is_new and emitted.add(row[self._fields.key], version):
+                recent.append((key, digest(row), stamp))
+            is_new = is_new_partition or self._is_new(row, stamp)
+            if is_new and emitted.add(key, version(row)):
                 new.append(row)
         with self._lock:
-            for key, version, stamp in recent:
-                self._recent.setdefault(key, {})[version] = stamp
+            for key, seen, stamp in recent:
+                self._recent.setdefault(key, {})[seen] = stamp
             self._newest = max([self._newest, *reached(stamps, answer.clock)])
         return new
 
-    def _is_new(self, row: Row, stamp: datetime | None, version: bytes) -> bool:
+    def _is_new(self, row: Row, stamp: datetime | None) -> bool:
         before = self._before
         if before.bound is None:
             return True
-        if version in before.emitted:
+        if stamp is not None and stamp < before.bound and self._was_covered(row):
             return False
+        return digest(row) not in before.emitted
+
+    def _was_covered(self, row: Row) -> bool:
+        """Return whether the previous sync looked where a row starts.
+
+        It did not if time has moved on, or if the configuration has changed.
+        """
+        before = self._before
         start = timestamps.millis_or_none(row.get(self._fields.start))
-        if start is not None and not before.read_from <= start < before.read_to:
-            # Time has moved on, or the configuration has changed.
-            return True
-        return stamp is None or stamp >= before.bound
+        return start is None or before.read_from <= start < before.read_to
 
     def _stamp(self, row: Row) -> datetime | None:
         """Return a row's time of change, if it has one."""
@@ -143,7 +148,7 @@ class ChangedRows:
             return {
                 cursor_field: timestamps.iso(self._bound),
                 "newest": timestamps.iso(self._newest),
-                "emitted": pack(version for version, _ in known[:_MOST_DIGESTS]),
+                "emitted": pack(seen for seen, _ in known[:_MOST_DIGESTS]),
                 "read_from": read_from,
                 "read_to": read_to,
                 "partitions": list(partitions),

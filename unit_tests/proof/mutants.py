@@ -127,12 +127,12 @@ MUTANTS = (
     ),
     # changed rows
     Mutant(
-        "strategies/changed_rows.py", "stamp >= before.bound", "stamp > before.bound", HIGHLEVEL
+        "strategies/changed_rows.py", "stamp < before.bound", "stamp <= before.bound", HIGHLEVEL
     ),
     Mutant(
         "strategies/changed_rows.py",
-        "if version in before.emitted:",
-        "if False:",
+        "return digest(row) not in before.emitted",
+        "return True",
         HIGHLEVEL,
     ),
     Mutant(
@@ -220,7 +220,7 @@ MUTANTS = (
     # HighLevel
     Mutant(
         "providers/highlevel/calendars.py",
-        "if not whole.rows or len(whole.rows) % _SUSPICIOUS or middle is None:",
+        "if not whole.rows or len(whole.rows) % _SUSPICIOUS:",
         "if True:",
         HIGHLEVEL,
     ),

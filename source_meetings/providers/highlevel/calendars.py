@@ -90,8 +90,10 @@ class Location:
         """
         whole = known or self.events(calendar, start, end)
         yield whole
+        if not whole.rows or len(whole.rows) % _SUSPICIOUS:
+            return
         middle = _middle(whole.rows, start, end)
-        if not whole.rows or len(whole.rows) % _SUSPICIOUS or middle is None:
+        if middle is None:
             return
         shown = {row["id"] for row in whole.rows}
         windows = ((start, middle), (middle, end))
