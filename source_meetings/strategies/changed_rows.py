@@ -27,6 +27,7 @@ from source_meetings.sync.fingerprints import Emitted, digest, pack, unpack, ver
 from source_meetings.sync.reading import Answer, Row, State
 
 _MOST_DIGESTS = 1000
+_MOST_RECENT = 4 * _MOST_DIGESTS  # rows that are kept in memory to choose from
 _LAST_MOMENT = datetime.max.replace(tzinfo=timezone.utc)
 
 
@@ -83,6 +84,7 @@ class ChangedRows:
         self._newest = min(clock, before.newest)
         self._bound = self._newest.replace(microsecond=0)
         self._recent: dict[Any, dict[bytes, datetime | None]] = {}  # versions, by key
+        self._forgotten: set[int] = set()  # hashes of keys
         self._lock = threading.Lock()
 
     def begin(self, answer: Answer) -> bool:
@@ -113,9 +115,27 @@ class ChangedRows:
                 new.append(row)
         with self._lock:
             for key, seen, stamp in recent:
+                if hash(key) in self._forgotten:
+                    continue
                 self._recent.setdefault(key, {})[seen] = stamp
+            if len(self._recent) > _MOST_RECENT:
+                self._keep_newest()
             self._newest = max([self._newest, *reached(stamps, answer.clock)])
         return new
+
+    def _keep_newest(self) -> None:
+        """Forget the versions of rows that are too old to be among those of the state.
+
+        A row may be seen again, in a newer version. It is left out then, as one that was seen in
+        two versions.
+        """
+        by_stamp = sorted(
+            self._recent.items(),
+            key=lambda one: max(stamp or _LAST_MOMENT for stamp in one[1].values()),
+            reverse=True,
+        )
+        self._recent = dict(by_stamp[:_MOST_DIGESTS])
+        self._forgotten.update(hash(key) for key, _ in by_stamp[_MOST_DIGESTS:])
 
     def _is_new(self, row: Row, stamp: datetime | None) -> bool:
         before = self._before

@@ -226,6 +226,22 @@ def test_the_state_keeps_the_newest_digests_and_those_of_rows_without_a_stamp() 
     assert then(state, known + others) == ["bound", "r1", "r2"]
 
 
+def test_a_row_that_was_too_old_for_the_state_is_left_out_when_a_newer_version_comes() -> None:
+    # Given so many rows after the bound that the versions of the oldest ones are forgotten
+    known, aged = [row("bound", text())], row("aged", text(seconds=1))
+    others = [row(f"r{n}", text(seconds=n)) for n in range(2, 6)]
+    newer = row("aged", text(minutes=1))
+    with (
+        patch.object(changed_rows, "_MOST_DIGESTS", 3),
+        patch.object(changed_rows, "_MOST_RECENT", 4),
+    ):
+        # When one of them comes again in a newer version, perhaps from another list
+        state = first(known, [aged, *others], [newer])
+    # Then it has no digest, because its older version may have been emitted last
+    assert state["emitted"] == pack(digest(one) for one in others[1:])
+    assert then(state, [newer, *others]) == ["aged", "r2"]
+
+
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
