@@ -32,6 +32,9 @@ from source_meetings.sync.reading import (
     UnusableState,
 )
 
+# Rows of a calendar that are recognized if an answer repeats them. One that was cut off is followed
+# by its halves. Each worker remembers that many.
+_MOST_REMEMBERED = 2_000
 _BEFORE_EVERYTHING = 946_684_800_000  # 2000-01-01; zero might be taken for "not given"
 
 
@@ -178,7 +181,7 @@ class EventsReading(Reading):
 
     def changed_rows(self, calendar: str) -> Iterator[list[Row]]:
         """Yield the new rows of a calendar."""
-        emitted = Emitted()
+        emitted = Emitted(_MOST_REMEMBERED)
         windows = self._windows
         for answer in windows.read(calendar, windows.read_from, windows.read_to):
             rows = self._changed.take(answer, calendar, emitted)
@@ -216,7 +219,7 @@ class ResumedEvents(Reading):
 
     def rows_of(self, stretch: Stretch) -> Iterator[list[Row]]:
         """Yield the rows of a stretch."""
-        emitted = Emitted()
+        emitted = Emitted(_MOST_REMEMBERED)
         windows = self._strategy.windows(stretch.start, stretch.end)
         for answer in windows.read(stretch.calendar, stretch.start, stretch.end):
             rows = [row for row in answer.rows if emitted.add(row["id"], version(row))]
