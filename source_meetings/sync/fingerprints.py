@@ -150,18 +150,23 @@ class ChangedSince:
 class Emitted:
     """The latest versions of the rows that a sync has emitted, for pages that overlap.
 
-    At most ``limit`` rows are remembered: emitting a row twice does no harm.
+    At least the last ``limit`` rows are remembered, and at most twice as many: emitting a row twice
+    does no harm.
     """
 
-    def __init__(self, limit: int = 10_000) -> None:
+    def __init__(self, limit: int = 5_000) -> None:
         self._limit = limit
         self._versions: dict[Hashable, Hashable] = {}
+        self._earlier: dict[Hashable, Hashable] = {}
 
     def add(self, key: Hashable, version: Hashable) -> bool:
         """Return whether this version of a row was not emitted yet, and remember it."""
-        if self._versions.get(key) == version:
+        known = self._versions.get(key)
+        if known is None:
+            known = self._earlier.get(key)
+        if known == version:
             return False
         if len(self._versions) >= self._limit:
-            self._versions.clear()
+            self._earlier, self._versions = self._versions, {}
         self._versions[key] = version
         return True

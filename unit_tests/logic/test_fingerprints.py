@@ -215,11 +215,21 @@ def test_each_version_of_a_row_is_emitted_once() -> None:
 def test_if_there_are_too_many_rows_to_remember_some_are_emitted_twice_and_none_is_left_out() -> (
     None
 ):
-    # Given a memory of two rows
+    # Given a memory of two rows at least
     emitted = Emitted(limit=2)
-    first = [emitted.add(key, b"v") for key in "abc"]
+    first = [emitted.add(key, b"v") for key in "abcde"]
     # When all rows come again
-    again = [emitted.add(key, b"v") for key in "cba"]
-    # Then the forgotten ones count as new
-    assert first == [True, True, True]
-    assert again == [False, True, True]
+    again = [emitted.add(key, b"v") for key in "edcba"]
+    # Then the forgotten ones count as new, but none of the last two
+    assert first == [True, True, True, True, True]
+    assert again == [False, False, False, True, True]
+
+
+def test_the_latest_version_counts_for_a_row_that_was_emitted_long_before() -> None:
+    # Given a row that others have followed
+    emitted = Emitted(limit=1)
+    assert [emitted.add(key, b"first") for key in "ab"] == [True, True]
+    # When it comes in another version, then that one is remembered instead
+    assert emitted.add("a", b"second")
+    assert not emitted.add("a", b"second")
+    assert emitted.add("a", b"first")
