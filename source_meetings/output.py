@@ -63,7 +63,7 @@ def write_lines(lines: bytes) -> None:
 def with_escaped_line_ends(lines: bytes) -> bytes:
     """Return JSON in UTF-8 with U+0085, U+2028 and U+2029 escaped."""
     for end, escaped in _LINE_ENDS:
-        if end[0] in lines:  # looking for one byte takes a tenth of the time
+        if end[0] in lines:  # one byte is found much faster than three
             lines = lines.replace(end, escaped)
     return lines
 

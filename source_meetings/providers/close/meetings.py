@@ -246,7 +246,7 @@ class MeetingsOutput:
         ``overlaps``: the reading may see the same version of a row elsewhere.
         """
         if changed is None and not overlaps:
-            # Most rows of a first sync. A version costs as much as everything else does.
+            # Most rows of a first sync. No one needs their versions, which take a digest each.
             for recent in answer.rows:
                 if self.is_recent(created(recent)):
                     self.seen.add(seen_row(recent))

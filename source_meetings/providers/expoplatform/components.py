@@ -60,7 +60,8 @@ class ExportAnswer(AnswerShape):
 class ParticipantsStrategy(UpdatedSince):
     """Reads a row's stamps as the earliest time they can mean: some have no time zone.
 
-    It reads them from ``rows.Record``, where they have been parsed.
+    It reads them from ``rows.Record``, where they have been parsed, and leaves out the same ones as
+    ``clock.reached``.
     """
 
     def newest_of(self, rows: list[Row], field: str, clock: datetime) -> datetime | None:

@@ -33,7 +33,7 @@ from source_meetings.sync.reading import (
 )
 
 # Rows of a calendar that are recognized if an answer repeats them. One that was cut off is followed
-# by its halves. Each worker remembers that many.
+# by its halves. Each worker remembers at least that many.
 _MOST_REMEMBERED = 2_000
 _BEFORE_EVERYTHING = 946_684_800_000  # 2000-01-01; zero might be taken for "not given"
 

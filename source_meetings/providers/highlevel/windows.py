@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
 
 from source_meetings.providers.highlevel.calendars import Location
 from source_meetings.strategies.changed_rows import ChangedRows
 from source_meetings.sync.reading import Answer, Row
-from source_meetings.timestamps import parse_or_none
+from source_meetings.timestamps import millis, parse_or_none
 
 DAY = 86_400_000  # milliseconds, as in all times sent to HighLevel
 _BEFORE_HIGHLEVEL = 1_451_606_400_000  # 2016-01-01; hardly any events are earlier
@@ -109,4 +108,4 @@ class EventWindows:
 def _span(rows: list[Row]) -> int:
     """Return the time between the first start and the last one, in milliseconds."""
     starts = [start for row in rows if (start := parse_or_none(row.get("startTime"))) is not None]
-    return (max(starts) - min(starts)) // timedelta(milliseconds=1) if starts else 0
+    return millis(max(starts)) - millis(min(starts)) if starts else 0
