@@ -83,9 +83,9 @@ def test_filters_that_work_cost_no_extra_request(box: Sandbox) -> None:
     # When
     table, output = first_sync(box)
     # Then no request serves the check of the filters alone. There is one for the log, one for the
-    # first page, the probes of one, two and four years, the sample, and a page for each of eleven
+    # first page, the probes of one, two and four years, the sample, and a page for each of ten
     # windows
-    assert len(box.requests) == 1 + 1 + 3 + 1 + 11
+    assert len(box.requests) == 1 + 1 + 3 + 1 + 10
     assert warnings(output) == []
     # And so does the next sync: seven requests to the log, the newest event's meeting, the window
     output = synced(box, table, output.last_states())

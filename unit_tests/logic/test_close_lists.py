@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from source_meetings import timestamps
-from source_meetings.providers.close.density import Density, whole_seconds
 from source_meetings.providers.close.list_pages import (
     FiltersIgnored,
     MeetingList,
@@ -208,68 +207,3 @@ def test_an_empty_page_that_says_that_there_is_more_cannot_be_trusted() -> None:
 
 def test_an_empty_list_is_one_page() -> None:
     assert skipped(page()) == ([""], [None])
-
-
-# -- how wide a window is -------------------------------------------------------------------------
-
-
-def hours(count: float) -> timedelta:
-    return timedelta(hours=count)
-
-
-def test_without_any_meetings_nearby_a_window_takes_all_that_remains() -> None:
-    assert Density().width(hours(5)) == hours(5)
-
-
-def test_a_window_is_as_wide_as_seventy_meetings_in_equal_parts_of_what_remains() -> None:
-    # Given ten meetings an hour
-    density = Density().after(10, hours(1))
-    assert (density.rows, density.seconds) == (10, 3600)
-    # Then seven hours are enough, or a part of what remains that is no longer
-    assert density.width(hours(7)) == hours(7)
-    assert density.width(hours(14)) == hours(7)
-    assert density.width(hours(15)) == hours(5)
-    assert density.width(hours(3)) == hours(3)
-    assert density.width(timedelta(seconds=50_401)) == timedelta(seconds=16_801)
-
-
-def test_recent_windows_count_for_more() -> None:
-    density = Density().after(10, hours(1)).after(0, hours(1))
-    assert (density.rows, density.seconds) == (8, 0.8 * 3600 + 3600)
-
-
-def test_a_dense_window_has_at_least_a_second_and_is_not_rounded_up() -> None:
-    assert Density(rows=70, seconds=5.9).width(hours(1)) == timedelta(seconds=5)
-    assert Density(rows=700, seconds=5.9).width(hours(1)) == timedelta(seconds=1)
-    few = timedelta(seconds=3)
-    assert Density(rows=70, seconds=5.9).width(few) == few
-    assert Density(rows=70, seconds=10).width(timedelta(seconds=25)) == timedelta(seconds=9)
-
-
-def test_the_density_beside_meetings_is_that_of_the_nearer_half() -> None:
-    moments = [at(hours=-hour) for hour in (0, 1, 3, 9)]
-    density = Density(saved=2).beside(moments)
-    assert density == Density(rows=3, seconds=3 * 3600, saved=2)
-    assert Density().beside([at()]) == Density(rows=1, seconds=1)
-    assert Density().beside([at(), at()]) == Density(rows=2, seconds=1)
-
-
-def test_there_are_guesses_as_long_as_something_is_left_of_what_they_have_saved() -> None:
-    density = Density(rows=10, seconds=3600)
-    assert density.saved == 4
-    # Given a guess that took three requests for 24 meetings, which are worth half of one
-    density = density.after_guess(24, 3)
-    assert density == Density(rows=10, seconds=3600, saved=1.5)
-    assert density.width(hours(14)) == hours(7)
-    # And one that leaves less than one request
-    wasted = density.after_guess(0, 1)
-    assert wasted.width(hours(14)) == hours(14)
-    assert Density(rows=10, seconds=3600, saved=1).width(hours(14)) == hours(7)
-    # No more than four requests are ever left
-    assert density.after_guess(4800, 1).saved == 4
-
-
-def test_lengths_are_rounded_up_to_seconds_and_are_never_nothing() -> None:
-    assert whole_seconds(timedelta(seconds=2)) == timedelta(seconds=2)
-    assert whole_seconds(timedelta(seconds=2, microseconds=1)) == timedelta(seconds=3)
-    assert whole_seconds(timedelta()) == timedelta(seconds=1)

@@ -231,7 +231,7 @@ def test_the_sample_is_a_window_a_quarter_of_the_windows_back(
 
 
 @pytest.mark.parametrize(
-    ("rows", "windows"), [(0, 2), (1, 2), (70, 10), (71, 11), (28, 4), (29, 5), (99, 10)]
+    ("rows", "windows"), [(0, 2), (1, 2), (16, 2), (17, 3), (32, 4), (33, 5), (80, 10), (99, 10)]
 )
 def test_the_rows_of_the_sample_say_how_many_windows_are_worth_it(rows: int, windows: int) -> None:
     # Given a hundred meetings long ago, and so many in the sample: 73 to 36.5 days ago

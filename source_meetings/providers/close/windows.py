@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from source_meetings import timestamps
-from source_meetings.providers.close.density import ROWS_AIMED_AT, Density, whole_seconds
+from source_meetings.providers.close.density import ROWS_AIMED_AT, whole_seconds
+from source_meetings.providers.close.guesses import Experience, Guesses
 from source_meetings.providers.close.list_pages import MeetingList, Page, unreadable
 from source_meetings.sync.reading import Answer, State, UnusableState
 
@@ -56,11 +57,11 @@ class Window:
 
 
 class WindowReader:
-    """Reads windows. Any thread may use it. All threads share what they learn about the density."""
+    """Reads windows. Any thread may use it. All threads share what they learn."""
 
     def __init__(self, meetings: MeetingList) -> None:
         self._list = meetings
-        self._density = Density()
+        self._experience = Experience()
         self._newest_first = True  # observed, but not documented
 
     def read(self, window: Window) -> Iterator[Answer]:
@@ -93,17 +94,18 @@ class WindowReader:
 
         Two requests read a hundred meetings, however they are spread: the first shows those at one
         end, and so how wide a window must be to hold exactly those. If the density is known, one
-        request is enough for seventy.
+        request is enough for eighty.
         """
+        guesses = Guesses(self._experience)
         while start < end:
             from_end = self._newest_first
-            length = self._density.width(end - start)
+            length = guesses.width(end - start)
             low, high = (end - length, end) if from_end else (start, start + length)
             page, requests = self._list.page(low, high), 1
             while page.more and high - low > _SECOND and self._newest_first == from_end:
                 cut = _cut(page, low, high, from_end, sample=requests > 1)
                 low, high = (cut, high) if from_end else (low, cut)
-                self._note_full(page)
+                self._note_full(page, guesses)
                 page, requests = self._list.page(low, high), requests + 1
             if not page.more:
                 yield page.answer
@@ -116,23 +118,17 @@ class WindowReader:
                 )
             else:
                 yield from self._list.skip_through(low, high, page)
-            self._note_read(len(page.rows), high - low, requests, guess=length < end - start)
+            guessed = length < end - start
+            guesses.has_read(len(page.rows), high - low, requests=requests, guessed=guessed)
             start, end = (start, low) if from_end else (high, end)
 
-    def _note_full(self, page: Page) -> None:
+    def _note_full(self, page: Page, guesses: Guesses) -> None:
         """Learn from a full page which end of a window it shows, and the density beyond it."""
         oldest_first = sorted(page.moments)
         if oldest_first == page.moments and oldest_first[:1] < oldest_first[-1:]:
             self._newest_first = False
         if oldest_first:
-            near = oldest_first if self._newest_first else oldest_first[::-1]
-            self._density = self._density.beside(near)
-
-    def _note_read(self, rows: int, length: timedelta, requests: int, guess: bool) -> None:
-        if requests == 1:
-            self._density = self._density.after(rows, length)
-        if requests > 1 or guess:
-            self._density = self._density.after_guess(rows, requests)
+            guesses.saw_full_page(oldest_first if self._newest_first else oldest_first[::-1])
 
     # -- cutting ----------------------------------------------------------------------------------
 
