@@ -187,7 +187,7 @@ def test_an_account_of_one_page_is_one_window() -> None:
 
 
 def days_of(windows: list[Window]) -> list[float]:
-    return [one.start and (at() - one.start) / timedelta(days=1) for one in windows[1:]]  # type: ignore[misc]
+    return [round((at() - one.start) / timedelta(days=1), 6) for one in windows[1:] if one.start]
 
 
 @pytest.mark.parametrize(
@@ -205,12 +205,27 @@ def test_the_age_of_an_account_is_probed_in_years_that_double(age: int, probes: 
     assert all("date_created__gte" not in one for one in asked)
 
 
-def test_windows_have_equal_lengths_from_the_age_of_the_account_to_now() -> None:
+def test_few_windows_have_equal_lengths_from_the_age_of_the_account_to_now() -> None:
+    # Given a hundred meetings long ago, and forty in the second fifth of the last year
+    api = account(*[-300.0 * DAY] * 101 + [-70.0 * DAY] * 40, size=100)
+    windows = cut(api, 5)
+    # Then three windows are worth it, and two that are open
+    assert days_of(windows) == [243.333333, 121.666667, 0]
+    assert [one.end for one in windows] == [*(one.start for one in windows[1:]), None]
+    assert windows[0].start is None
+    assert {one.now for one in windows} == {at()}
+
+
+def test_of_many_windows_each_is_shorter_than_the_one_before_by_the_same_part() -> None:
     # Given more meetings in the fourth part of the last year than fit a page
     api = account(*(-day * DAY for day in range(1, 300)))
     windows = cut(api, 5)
-    # Then there are as many windows as there may be, and two that are open
-    assert days_of(windows) == [292, 219, 146, 73, 0]
+    # Then there are as many windows as there may be, and one for the future
+    days = [365, *days_of(windows)]
+    lengths = [one - other for one, other in zip(days, days[1:])]
+    assert len(lengths) == 5
+    parts = [other / one for one, other in zip(lengths, lengths[1:])]
+    assert parts == pytest.approx([0.08**0.2] * 4, rel=0.001)
     assert [one.end for one in windows] == [*(one.start for one in windows[1:]), None]
     assert windows[0].start is None
     assert {one.now for one in windows} == {at()}

@@ -25,6 +25,7 @@ _SECOND = timedelta(seconds=1)
 _FIRST_CALENDAR_DAY = datetime(1, 1, 2, tzinfo=timestamps.UTC)
 _LAST_CALENDAR_DAY = datetime(9999, 12, 30, tzinfo=timestamps.UTC)
 _YEARS_PROBED = (1, 2, 4, 8, 16, 32)
+_LAST_PER_FIRST_WINDOW = 0.08
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class WindowReader:
     # -- cutting ----------------------------------------------------------------------------------
 
     def cut_everything(self, now: datetime, most: int) -> list[Window]:
-        """Cut time into at most ``most`` windows of equal length.
+        """Cut time into at most ``most`` windows, and one for the future.
 
         The first window has no beginning, and the last one has no end. Raises FiltersIgnored.
         """
@@ -148,18 +149,24 @@ class WindowReader:
             start = now - timedelta(days=365 * years)
             if not self._list.page(None, start, limit=1).rows:
                 break
-        count = self._windows_worth_cutting(start, now, most)
-        step = (now - start) / count
-        return [*(start + whole_seconds(step * number) for number in range(1, count)), now]
+        parts = self._parts(start, now, most)
+        return [*(start + whole_seconds((now - start) * part) for part in parts), now]
 
-    def _windows_worth_cutting(self, start: datetime, now: datetime, most: int) -> int:
-        """Return the number of pages that a sample suggests, at most ``most``."""
+    def _parts(self, start: datetime, now: datetime, most: int) -> list[float]:
+        """Return where to cut the time from start to now, in parts of it.
+
+        A sample shows how many pages there are. Few are windows of equal length. Many are windows
+        of which the first is the longest, because it is read first. So all workers finish at about
+        the same time, also if most meetings are recent.
+        """
         step = whole_seconds((now - start) / most)
         begin = now - (most // 4) * step
         page = self._list.page(begin, begin + step)
-        if page.more:
-            return most
-        return min(most, max(2, -(-len(page.rows) * most // ROWS_AIMED_AT)))
+        if not page.more:
+            count = min(most, max(2, -(-len(page.rows) * most // ROWS_AIMED_AT)))
+            return [number / count for number in range(1, count)]
+        last = _LAST_PER_FIRST_WINDOW
+        return [(1 - last ** (number / most)) / (1 - last) for number in range(1, most)]
 
 
 def _cut_of_open(start: datetime | None, end: datetime | None, now: datetime) -> datetime:
