@@ -179,7 +179,9 @@ def test_an_open_window_that_fits_a_page_is_one_request() -> None:
 
 
 def cut(api: Listed, most: int, now: datetime | None = None) -> list[Window]:
-    return WindowReader(MeetingList(api)).cut_everything(now or at(microseconds=5), most)
+    """Return the windows in chronological order. The first one returned is that of the future."""
+    found = WindowReader(MeetingList(api)).cut_everything(now or at(microseconds=5), most)
+    return [*found[1:], found[0]]
 
 
 def test_an_account_of_one_page_is_one_window() -> None:

@@ -134,14 +134,15 @@ class WindowReader:
     # -- cutting ----------------------------------------------------------------------------------
 
     def cut_everything(self, now: datetime, most: int) -> list[Window]:
-        """Cut time into at most ``most`` windows, and one for the future.
+        """Cut time into at most ``most`` windows and one for the future, which comes first.
 
-        The first window has no beginning, and the last one has no end. Raises FiltersIgnored.
+        It has no end, and the window after it no beginning. Raises FiltersIgnored.
         """
         now = now.replace(microsecond=0)
         cuts = self._cuts(now, most) if self._list.page().more else []
         edges = [None, *cuts, None]
-        return [Window(start, end, now) for start, end in zip(edges, edges[1:])]
+        *past, future = (Window(start, end, now) for start, end in zip(edges, edges[1:]))
+        return [future, *past]
 
     def _cuts(self, now: datetime, most: int) -> list[datetime]:
         start = now
