@@ -34,6 +34,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from enum import Enum, auto
+from itertools import chain
 
 from source_meetings.sync.reading import Answer, Row, Untrustworthy
 
@@ -304,24 +305,27 @@ def all_tokens(ask: Callable[[str | None], Answer], *, provider: str) -> Iterato
 
 
 class _Keys:
-    """Keys of rows as 64-bit hashes. A million take 8 megabytes, but would take 100 in a set."""
+    """Keys of rows as 64-bit hashes. A million take 8 megabytes, but would take 100 in a set.
 
-    _AT_ONCE = 100_000
+    They lie in parts of which each is small enough for a set.
+    """
+
+    _PARTS = 64
 
     def __init__(self) -> None:
-        self._hashes = array("q")
+        self._parts = [array("q") for _ in range(self._PARTS)]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._hashes)
+        return chain.from_iterable(self._parts)
 
     def add(self, hashes: Iterable[int]) -> None:
-        self._hashes.extend(hashes)
+        for one in hashes:
+            self._parts[one % self._PARTS].append(one)
 
     def distinct(self) -> tuple[int, int]:
         """Return how many distinct keys there are, and their sum, which identifies the set."""
         count = total = 0
-        parts = 1 + len(self._hashes) // self._AT_ONCE
-        for part in range(parts):
-            found = {one for one in self._hashes if one % parts == part}
+        for part in self._parts:
+            found = set(part)
             count, total = count + len(found), total + sum(found)
         return count, total
