@@ -11,8 +11,10 @@ import binascii
 import hashlib
 import json
 from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import orjson
 
@@ -60,13 +62,18 @@ def unpack(text: Any) -> frozenset[bytes]:
     return frozenset(packed[at : at + _BYTES] for at in range(0, len(packed), _BYTES))
 
 
-class SeenRow(NamedTuple):
-    """A row's id, the point in time that orders it among the others, and its digest."""
+@dataclass(eq=False)
+class SeenRow:
+    """A row, its id, and the point in time that orders it among the others."""
 
     id: str
     at: datetime | None
-    version: bytes
     row: Row
+
+    @cached_property
+    def version(self) -> bytes:
+        """The row's digest. It is made when first needed: most rows of a first sync need none."""
+        return digest(self.row)
 
     @property
     def place(self) -> tuple[datetime, str]:

@@ -35,7 +35,7 @@ from source_meetings.providers.close.list_pages import (
     is_outside,
 )
 from source_meetings.providers.close.windows import Window, WindowReader
-from source_meetings.sync.fingerprints import ChangedSince, SeenRow, SeenRows, digest, pack
+from source_meetings.sync.fingerprints import ChangedSince, SeenRow, SeenRows, pack
 from source_meetings.sync.look_back import LookBack
 from source_meetings.sync.reading import (
     Answer,
@@ -245,13 +245,6 @@ class MeetingsOutput:
 
         ``overlaps``: the reading may see the same version of a row elsewhere.
         """
-        if changed is None and not overlaps:
-            # Most rows of a first sync. No one needs their versions, which take a digest each.
-            for recent in answer.rows:
-                if self.is_recent(created(recent)):
-                    self.seen.add(seen_row(recent))
-            yield [row for row in answer.rows if not self.is_too_old(row)]
-            return
         rows = [seen_row(row) for row in answer.rows]
         for row in rows:
             if changed is not None or self.is_recent(row.at):
@@ -446,7 +439,7 @@ class ChangesReading(MeetingsReading):
 
 def seen_row(row: Row) -> SeenRow:
     """Return a row with the data by which it is recognized."""
-    return SeenRow(row["id"], created(row), digest(row), row)
+    return SeenRow(row["id"], created(row), row)
 
 
 def _is_inside(row: Row, window: Window) -> bool:
