@@ -194,6 +194,46 @@ def test_endless_redirects_stop_the_stream(box):
     assert len(box.requests) < 10
 
 
+# -- what the environment says ---------------------------------------------------------------------
+
+
+def test_requests_go_to_the_proxy_that_the_environment_names(box, monkeypatch):
+    # Given a proxy in the environment (that cannot serve anything)
+    with Wire(box) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        # When
+        read(config(box))
+        # Then it is asked, and the provider is not
+        assert proxy.connections > 0
+    assert box.requests == []
+
+
+def with_a_cookie(connection: socket.socket, answer: bytes) -> None:
+    head, body = parts(answer)
+    connection.sendall(head + b"\r\nSet-Cookie: session=1\r\n\r\n" + body)
+
+
+def test_neither_cookies_nor_a_netrc_file_add_to_a_request(box, monkeypatch, tmp_path):
+    # Given a provider that sets a cookie, and a .netrc file that names its host
+    box.salesloft.generate(count=250)
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with Wire(box) as wire:
+        wire.fault(LIST, 1, with_a_cookie)
+        settings = config(box)
+        settings["provider"]["base_url"] = settings["provider"]["base_url"].replace(
+            box.url, wire.url
+        )
+        # When
+        output = read(settings)
+    # Then each request has the configured credentials and no cookie
+    assert len(output.records()) == 250
+    assert {one.headers["authorization"] for one in box.requests} == {"Bearer ak_sandbox"}
+    assert not any("cookie" in one.headers for one in box.requests)
+
+
 # -- records --------------------------------------------------------------------------------------
 
 

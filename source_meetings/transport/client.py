@@ -139,6 +139,7 @@ class ApiClient:
         adapter = requests.adapters.HTTPAdapter(_CONNECTIONS, _CONNECTIONS)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
+        self._settings: Any = None
         self._most_tries = _MOST_TRIES
         self._most_tries_while_rate_limited = _MOST_TRIES_WHILE_RATE_LIMITED
         self._most_seconds = _MOST_SECONDS
@@ -170,9 +171,11 @@ class ApiClient:
 
         Raises AirbyteTracedException with the provider, the stream, the request and what to do.
         """
-        prepared = requests.Request(method, url, headers=headers, params=params)
-        request = self._session.prepare_request(prepared)
-        settings = self._session.merge_environment_settings(request.url, {}, None, None, None)
+        # ``Session.prepare_request`` would also look for the host in the user's .netrc and copy all
+        # cookies, for each request. No provider needs either.
+        all_headers = {**self._session.headers, **headers}
+        request = requests.Request(method, url, headers=all_headers, params=params).prepare()
+        settings = self._environment(url)
         started = time.monotonic()
         tries = renewals = 0
         while True:
@@ -188,6 +191,15 @@ class ApiClient:
                 continue
             tries += 1
             self._wait_to_try_again(request, outcome, tries, time.monotonic() - started)
+
+    def _environment(self, url: str) -> Any:
+        """Return what the environment says about proxies and certificates, for the endpoint's host.
+
+        It is read once. requests would read it for each request.
+        """
+        if self._settings is None:
+            self._settings = self._session.merge_environment_settings(url, {}, None, None, None)
+        return self._settings
 
     # -- the next try -----------------------------------------------------------------------------
 
