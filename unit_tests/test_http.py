@@ -201,7 +201,8 @@ def test_requests_go_to_the_proxy_that_the_environment_names(box, monkeypatch):
     # Given a proxy in the environment (that cannot serve anything)
     with Wire(box) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
-        monkeypatch.setenv("no_proxy", "")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.setenv(name, "")
         # When
         read(config(box))
         # Then it is asked, and the provider is not
@@ -209,29 +210,40 @@ def test_requests_go_to_the_proxy_that_the_environment_names(box, monkeypatch):
     assert box.requests == []
 
 
-def with_a_cookie(connection: socket.socket, answer: bytes) -> None:
-    head, body = parts(answer)
-    connection.sendall(head + b"\r\nSet-Cookie: session=1\r\n\r\n" + body)
-
-
-def test_neither_cookies_nor_a_netrc_file_add_to_a_request(box, monkeypatch, tmp_path):
-    # Given a provider that sets a cookie, and a .netrc file that names its host
-    box.salesloft.generate(count=250)
+def test_a_netrc_file_does_not_replace_the_configured_credentials(box, monkeypatch, tmp_path):
+    # Given a .netrc file that names the provider's host, and a redirect
+    box.salesloft.insert()
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
+    location = f"{LIST}.json?page=1&per_page=100&sort_by=updated_at&sort_direction=DESC"
+    box.fault(LIST, kind="redirect", location=location)
+    # When
+    output = read(config(box))
+    # Then each request has the configured credentials
+    assert len(output.records()) == 1
+    assert {one.headers["authorization"] for one in box.requests} == {"Bearer ak_sandbox"}
+
+
+def with_a_cookie(connection: socket.socket, answer: bytes) -> None:
+    head, body = parts(answer)
+    connection.sendall(head + b"\r\nSet-Cookie: server=7\r\n\r\n" + body)
+
+
+def test_a_cookie_is_sent_back(box):
+    # Given a load balancer whose first answer sets a cookie, so that one server answers the rest
+    box.salesloft.generate(count=250)
     with Wire(box) as wire:
         wire.fault(LIST, 1, with_a_cookie)
         settings = config(box)
-        settings["provider"]["base_url"] = settings["provider"]["base_url"].replace(
-            box.url, wire.url
-        )
+        settings["provider"]["base_url"] = box.salesloft.base_url.replace(box.url, wire.url)
         # When
         output = read(settings)
-    # Then each request has the configured credentials and no cookie
+    # Then
     assert len(output.records()) == 250
-    assert {one.headers["authorization"] for one in box.requests} == {"Bearer ak_sandbox"}
-    assert not any("cookie" in one.headers for one in box.requests)
+    cookies = [one.headers.get("cookie") for one in box.requests]
+    assert len(cookies) >= 3
+    assert cookies == [None] + ["server=7"] * (len(cookies) - 1)
 
 
 # -- records --------------------------------------------------------------------------------------

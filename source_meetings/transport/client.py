@@ -171,10 +171,7 @@ class ApiClient:
 
         Raises AirbyteTracedException with the provider, the stream, the request and what to do.
         """
-        # ``Session.prepare_request`` would also look for the host in the user's .netrc and copy all
-        # cookies, for each request. No provider needs either.
-        all_headers = {**self._session.headers, **headers}
-        request = requests.Request(method, url, headers=all_headers, params=params).prepare()
+        request = self._prepared(requests.Request(method, url, headers=headers, params=params))
         settings = self._environment(url)
         started = time.monotonic()
         tries = renewals = 0
@@ -191,6 +188,17 @@ class ApiClient:
                 continue
             tries += 1
             self._wait_to_try_again(request, outcome, tries, time.monotonic() - started)
+
+    def _prepared(self, request: requests.Request) -> requests.PreparedRequest:
+        """Like ``Session.prepare_request``, which also looks for the host in the user's .netrc.
+
+        For most requests there is nothing to merge, and merging it takes as long as the rest.
+        """
+        request.headers = {**self._session.headers, **request.headers}
+        prepared = request.prepare()
+        if self._session.cookies:
+            prepared.prepare_cookies(self._session.cookies)
+        return prepared
 
     def _environment(self, url: str) -> Any:
         """Return what the environment says about proxies and certificates, for the endpoint's host.
@@ -284,6 +292,7 @@ class ApiClient:
     def _try_once(
         self, request: requests.PreparedRequest, settings: Any, judge: Judge
     ) -> Accepted | Refused:
+        header = self._auth.auth_header
         try:
             response = self._exchange(request, settings)
             for _ in range(_MOST_REDIRECTS):
@@ -299,6 +308,8 @@ class ApiClient:
                         failure_type=FailureType.config_error,
                         response=response,
                     )
+                # requests has replaced it if the user's .netrc names the host.
+                following.headers[header] = request.headers[header]
                 response = self._exchange(following, settings)
         except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, _TooSlow) as error:
             return Refused("The provider did not answer in time.", detail=type(error).__name__)

@@ -74,7 +74,7 @@ def test_the_nearer_half_of_a_page_tells_the_density_without_its_nearest_moment(
 
 
 def test_meetings_on_the_half_hour_are_as_dense_as_they_are_on_average() -> None:
-    # Given twelve meetings on each half hour, of which a page shows eight and five of the last one
+    # Given twelve meetings on each half hour, of which a page shows seven and five of the last one
     moments = [at(hours=-number / 2) for number in range(8) for _ in range(12)][7:]
     density = Density().beside(moments)
     assert density.rows / density.seconds == 12 / 1800
@@ -111,7 +111,7 @@ def test_lengths_are_rounded_up_to_seconds_and_are_never_nothing() -> None:
 
 
 def guesses(saved: float = 4.0) -> tuple[Guesses, Experience]:
-    experience = Experience(saved, TEN_AN_HOUR)
+    experience = Experience(saved, density=TEN_AN_HOUR)
     return Guesses(experience), experience
 
 
@@ -129,6 +129,29 @@ def test_a_guess_earns_a_request_for_48_meetings_and_costs_the_one_it_took() -> 
     # And no more than four requests are kept
     stretch.has_read(480, hours(8), requests=1, guessed=True)
     assert experience.saved == 4
+
+
+def test_where_two_requests_read_fewer_meetings_a_guess_earns_more() -> None:
+    # Given meetings at so few times that two requests read 60 of them
+    stretch, experience = guesses(saved=1)
+    for _ in range(30):
+        stretch.has_read(60, hours(6), requests=2, guessed=False)
+    # Then a guess with 45 has saved half a request
+    before = experience.saved
+    stretch.has_read(45, hours(6), requests=1, guessed=True)
+    assert experience.saved - before == pytest.approx(0.5, abs=0.01)
+
+
+def test_windows_that_turn_out_to_be_empty_do_not_make_a_guess_worth_anything() -> None:
+    stretch, experience = guesses(saved=0)
+    for _ in range(5_000):
+        stretch.has_read(0, hours(6), requests=2, guessed=False)
+    stretch.has_read(0, hours(6), requests=1, guessed=True)
+    assert experience.saved == 3
+    # And two requests are never expected to read more than a page has
+    for _ in range(50):
+        stretch.has_read(400, hours(6), requests=5, guessed=False)
+    assert experience.rows_of_two == 96
 
 
 @pytest.mark.parametrize("guessed", [True, False])

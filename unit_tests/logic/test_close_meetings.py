@@ -179,7 +179,7 @@ def on_working_days(chance: Random) -> list[int]:
 @pytest.mark.parametrize("order", ["newest first", "oldest first"])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("spread", [spread_evenly, in_bursts, on_working_days])
-def test_a_first_sync_takes_two_requests_per_hundred_meetings_for_any_distribution(
+def test_a_first_sync_takes_two_requests_per_hundred_meetings_in_bursts_and_evenly_spread(
     spread: Callable[[Random], list[int]], seed: int, order: str
 ) -> None:
     # Given meetings of the last years, in chronological order

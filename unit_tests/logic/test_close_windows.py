@@ -208,10 +208,10 @@ def test_the_age_of_an_account_is_probed_in_years_that_double(age: int, probes: 
 
 
 def test_few_windows_have_equal_lengths_from_the_age_of_the_account_to_now() -> None:
-    # Given a hundred meetings long ago, and forty in the second fifth of the last year
+    # Given a hundred meetings long ago, and forty in the last fifth of the last year
     api = account(*[-300.0 * DAY] * 101 + [-70.0 * DAY] * 40, size=100)
     windows = cut(api, 5)
-    # Then three windows are worth it, and two that are open
+    # Then three windows up to now are worth it, and one for the future
     assert days_of(windows) == [243.333333, 121.666667, 0]
     assert [one.end for one in windows] == [*(one.start for one in windows[1:]), None]
     assert windows[0].start is None

@@ -17,7 +17,7 @@ class Density:
 
     ``share`` is the part of ROWS_AIMED_AT that windows aim at. It falls with every window that is
     too full and slowly rises again. Where 34 meetings begin on each half hour, a window holds 68 or
-    102 of them, so aiming at 80 is wrong half of the time.
+    102 of them, so aiming at 80 is wrong a third of the time.
     """
 
     rows: float = 0.0

@@ -90,10 +90,11 @@ class Again:
 class MeetingsStrategy(Strategy):
     """Reads windows first, then the meetings that the event log names. See the module.
 
-    ``most_windows``: the most slices of a first sync. ``look_back_minutes``: how late events become
-    visible (documented). ``log_days``: how far back the log is trusted to reach. ``days_back`` and
-    ``days_ahead``: the window of start times that every sync reads again. ``days_back_without_log``
-    and ``days_ahead_without_log``: the same without permission to read the log.
+    ``most_windows``: the most slices of a first sync, apart from the future.
+    ``look_back_minutes``: how late events become visible (documented). ``log_days``: how far back
+    the log is trusted to reach. ``days_back`` and ``days_ahead``: the window of start times that
+    every sync reads again. ``days_back_without_log`` and ``days_ahead_without_log``: the same
+    without permission to read the log.
     """
 
     stream: str

@@ -87,13 +87,16 @@ class WindowReader:
             yield page.answer
             return
         cut = _cut_of_open(start, end, now)
+        if cut in (start, end):
+            which = "at the end of the calendar" if page.moments else "without a date_created"
+            raise unreadable(f"meetings {which} fill more than a page")
         yield from self._read(cut, end, now)
         yield from self._read(start, cut, now)
 
     def _read_bounded(self, start: datetime, end: datetime) -> Iterator[Answer]:
         """Read what fits one page at one end of the window, then do the same with the rest.
 
-        Two requests read a hundred meetings, however they are spread: the first shows those at one
+        Two requests read a page, less the meetings of its last second: the first shows those at one
         end, and so how wide a window must be to hold exactly those. If the density is known, one
         request is enough for eighty.
         """
@@ -119,7 +122,7 @@ class WindowReader:
                 )
             else:
                 yield from self._list.skip_through(low, high, page)
-            guessed = length < end - start
+            guessed = length < end - start and not page.more
             guesses.has_read(len(page.rows), high - low, requests=requests, guessed=guessed)
             start, end = (start, low) if from_end else (high, end)
 
@@ -157,8 +160,8 @@ class WindowReader:
         """Return where to cut the time from start to now, in parts of it.
 
         A sample shows how many pages there are. Few are windows of equal length. Many are windows
-        of which the first is the longest, because it is read first. So all workers finish at about
-        the same time, also if most meetings are recent.
+        of which the earliest is the longest, because it is read before the others. So all workers
+        finish at about the same time, also if most meetings are recent.
         """
         step = whole_seconds((now - start) / most)
         begin = now - (most // 4) * step
@@ -171,7 +174,10 @@ class WindowReader:
 
 
 def _cut_of_open(start: datetime | None, end: datetime | None, now: datetime) -> datetime:
-    """Return where to cut an open window. Each step reaches twice as far as the previous one."""
+    """Return where to cut an open window. Each step reaches twice as far as the previous one.
+
+    At the end of the calendar, that is where the window begins or ends.
+    """
     try:
         if start is not None:
             cut = start + max(timedelta(days=90), 2 * (start - now))
@@ -181,10 +187,7 @@ def _cut_of_open(start: datetime | None, end: datetime | None, now: datetime) ->
             return now
     except OverflowError:
         cut = _LAST_CALENDAR_DAY if start is not None else _FIRST_CALENDAR_DAY
-    cut = min(max(cut, _FIRST_CALENDAR_DAY), _LAST_CALENDAR_DAY)
-    if cut in (start, end):
-        raise unreadable("meetings at the end of the calendar fill more than a page")
-    return cut
+    return min(max(cut, _FIRST_CALENDAR_DAY), _LAST_CALENDAR_DAY)
 
 
 def _cut(page: Page, low: datetime, high: datetime, from_end: bool, sample: bool) -> datetime:
