@@ -307,7 +307,7 @@ def all_tokens(ask: Callable[[str | None], Answer], *, provider: str) -> Iterato
 class _Keys:
     """Keys of rows as 64-bit hashes. A million take 8 megabytes, but would take 100 in a set.
 
-    They lie in parts of which each is small enough for a set.
+    They are kept in parts, each small enough for a set.
     """
 
     _PARTS = 64

@@ -201,9 +201,9 @@ class ApiClient:
         return prepared
 
     def _environment(self, url: str) -> Any:
-        """Return what the environment says about proxies and certificates, for the endpoint's host.
+        """Return the proxies and certificates that the environment names for the endpoint's host.
 
-        It is read once. requests would read it for each request.
+        The environment is read once. requests would read it for each request.
         """
         if self._settings is None:
             self._settings = self._session.merge_environment_settings(url, {}, None, None, None)
