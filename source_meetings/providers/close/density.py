@@ -24,6 +24,10 @@ class Density:
     seconds: float = 0.0
     share: float = 1.0
 
+    @property
+    def _aim(self) -> float:
+        return self.share * ROWS_AIMED_AT
+
     def after(self, rows: int, length: timedelta) -> Density:
         """Return the density after one more window, which was guessed and fitted a page."""
         return Density(
@@ -52,13 +56,13 @@ class Density:
 
     def are_few(self, rows: int) -> bool:
         """Return whether a window has so few rows that a gap must have begun."""
-        return rows < self.share * ROWS_AIMED_AT / 4
+        return rows < self._aim / 4
 
     def width(self, remaining: timedelta) -> timedelta:
         """Return how much of the remaining time should fit one page."""
         if not self.rows:
             return remaining
-        wanted = max(1.0, self.share * ROWS_AIMED_AT * self.seconds / self.rows)
+        wanted = max(1.0, self._aim * self.seconds / self.rows)
         if wanted < _FEW_SECONDS:  # rounding up could double it
             return min(remaining, timedelta(seconds=int(wanted)))
         parts = -(-remaining.total_seconds() // wanted)
